@@ -10,19 +10,22 @@ struct bytes;
 
 /*
  * What a scan needs of one block header, computed once: the midstate, the
- * state after the rounds that do not see the nonce, and every schedule word
- * (or part of one) that the nonce does not reach. Plain data: copy it freely,
- * read it from any number of threads. The names are those of FIPS 180-4:
- * words W0..W63 of the second block, states a..h after a numbered round.
+ * states after the rounds that do not see the nonce, and whatever of the
+ * schedule the nonce does not reach. Plain data: copy it freely, read it from
+ * any number of threads. Names are those of FIPS 180-4 for the header's second
+ * block: schedule words W0..W63, constants K0..K63, states a..h.
  */
 struct kernel_job {
-	uint32_t mid[8];  /* H0..H7 after header bytes 0..63 */
-	uint32_t pre[8];  /* a..h after rounds 0..2 of the second block */
-	uint32_t tail[3]; /* W0..W2: header bytes 64..75 */
-	uint32_t t1_3;	  /* T1 of round 3 without W3 */
-	uint32_t t2_3;	  /* T2 of round 3 */
-	uint32_t w[32];	  /* W16..W31 at 16..31: see kernel.c */
-	uint32_t kw[20];  /* K[t] + W[t] of rounds 0..17 where W is constant */
+	uint32_t mid[8];   /* H0..H7 after header bytes 0..63 */
+	uint32_t pre2[8];  /* a..h after rounds 0 and 1 */
+	uint32_t pre3[8];  /* a..h after rounds 0 to 2 */
+	uint32_t tail[3];  /* W0..W2: header bytes 64..75 */
+	uint32_t a3, e3;   /* a and e after round 3, less W3 */
+	uint32_t hkw[3];   /* h + K + W of rounds 4, 5, 6 */
+	uint32_t kw[18];   /* K + W of rounds 0..17, except round 3 */
+	uint32_t w16, w17; /* W16, W17 */
+	uint32_t w18, w19; /* W18 less s0(W3), W19 less W3 */
+	uint32_t w31, w32; /* the constant parts of W31, W32 */
 } __attribute__((aligned(64)));
 
 /* Bytes 76..79 of the header, the nonce, are not looked at. */
@@ -69,10 +72,11 @@ const struct kernel *kernel_list(size_t *n);
 const struct kernel *kernel_find(const char *name); /* NULL: no such kernel */
 
 /*
- * The usable kernel that scans fastest on this machine. The first call
- * measures for at most 0.2 s; the answer stays the same afterwards. Any
- * thread. Never NULL: scalar is usable everywhere.
+ * The usable kernel that scans (or digests short messages) fastest on this
+ * machine. The first call measures for at most 0.2 s; the answers stay the
+ * same afterwards. Any thread. Never NULL: scalar is usable everywhere.
  */
 const struct kernel *kernel_best(void);
+const struct kernel *kernel_best_batch(void);
 
 #endif

@@ -17,8 +17,9 @@
 #define SHA256_BYTES 32
 #define HEADER_BYTES 80
 
-extern const uint32_t sha256_k[64];
-extern const uint32_t sha256_iv[8];
+/* K0..K63 and the first H0..H7, aligned for vectors. */
+extern const uint32_t sha256_k[64] __attribute__((aligned(64)));
+extern const uint32_t sha256_iv[8] __attribute__((aligned(64)));
 
 /* One 64-byte block into the state H0..H7. */
 void sha256_compress(uint32_t state[static 8], const uint8_t block[static 64]);

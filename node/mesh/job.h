@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef HN_MESH_JOB_H
+#define HN_MESH_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "asic/work.h"
+#include "node/base/err.h"
+#include "node/base/fields.h"
+#include "node/base/identity.h"
+
+/*
+ * The coordinator: every job submitted to this node, its units, leases,
+ * evidence and end (decisions D13, D15, D16). Pure: no I/O, no clock, no
+ * randomness of its own. Time is an argument (ms, monotonic, never going
+ * back), randomness a callback, and what must happen outside goes through
+ * struct jobs_ops; so one simulator runs thousands of them. Ops are never
+ * called from inside ops' own results; they may be called from any jobs_*
+ * function that takes `now`. Loop thread only.
+ *
+ * In this file a worker is a peer (or this node) that offers the capability
+ * of a job. The caller says who is there; the coordinator decides who gets
+ * what.
+ */
+struct jobs;
+
+#define JOB_ID_SIZE 16 /* text, "4f2a91c0": 8 hex digits */
+#define JOB_MAX_OPEN 64
+#define JOB_MAX_KEPT 256  /* ended ones remembered; the oldest go first */
+#define JOB_MAX_HITS 65536 /* with --all; more: the job fails, saying so */
+
+enum job_state {
+	JOB_QUEUED, /* no worker yet */
+	JOB_RUNNING,
+	JOB_DONE,
+	JOB_FAILED,
+	JOB_CANCELED
+};
+const char *job_state_str(enum job_state s);
+
+/* What `submit search` asks for. Wire form of job.submit's request. */
+struct search_spec {
+	uint8_t header[HEADER_SIZE];
+	uint64_t start, end;	/* nonces [start, end) */
+	uint8_t target[32];	/* little-endian number */
+	bool all;		/* do not stop at the first hit */
+	uint64_t wait_ms;	/* nobody to do it for so long: ERR_NOPEER */
+	uint64_t check_permille; /* re-scan budget: share of one core, 50 */
+};
+extern const struct message search_spec_message;
+enum err search_spec_check(const struct search_spec *s, struct buf *why)
+    HN_CHECK;
+
+/* A lease: one unit in one worker's hands. The id is never used again. */
+struct lease {
+	uint64_t id;
+	char job[JOB_ID_SIZE];
+	struct node_id worker;
+	struct scan_work work; /* header, [start, end), share bits */
+	uint64_t expected_ms;
+};
+
+struct jobs_ops {
+	uint64_t (*random)(void *arg); /* 64 uniform bits */
+	/* Hands the lease to its worker. An error: as if it were lost. Its
+	 * progress and end come by jobs_progress and jobs_lease_end. */
+	enum err (*assign)(void *arg, const struct lease *l);
+	/* Take it back; jobs_lease_end (ERR_CANCELED) may still come, or not:
+	 * the lease is closed already and late words are clipped. */
+	void (*revoke)(void *arg, uint64_t lease_id);
+	/* Scan this piece on our own device to check a worker; the result
+	 * comes by jobs_rescan_end. An error: not covered. */
+	enum err (*rescan)(void *arg, uint64_t check_id,
+			   const struct scan_work *w);
+	void (*rescan_cancel)(void *arg, uint64_t check_id);
+	/* Failed a proof (proof) or is suspect: no work for it any more. */
+	void (*peer_bad)(void *arg, const struct node_id *id, bool proof,
+			 const char *why);
+	/* Progress, a hit, or the end of a job: tell the subscribers. */
+	void (*changed)(void *arg, const char *job, bool ended);
+};
+
+struct jobs *jobs_new(const struct jobs_ops *ops, void *arg,
+		      const struct node_id *self);
+void jobs_free(struct jobs *j); /* calls no op */
+
+/*
+ * Rate 0: not known; it gets a small first unit. core_rate is what one core
+ * of this node scans per second (the re-scan budget is a share of it).
+ */
+void jobs_set_core_rate(struct jobs *j, uint64_t hashes_per_s);
+struct worker_offer {
+	struct node_id id;
+	uint64_t rate;	/* announced or measured H/s of the device */
+	uint64_t rtt_ms;
+	uint64_t slots; /* units it takes at once; 0: two */
+};
+/* New or changed worker of capability cap ("hash/sha256d"). */
+void jobs_worker(struct jobs *j, const char *cap, const struct worker_offer *w,
+		 uint64_t now);
+/* Gone: its leases are cut at their last prefix and given to others. */
+void jobs_worker_gone(struct jobs *j, const char *cap,
+		      const struct node_id *id, uint64_t now);
+
+/* Accepts a job; its id goes to `id`. ERR_INPUT with a sentence; ERR_BUSY
+ * when JOB_MAX_OPEN are open. Work is handed out at the next jobs_tick. */
+enum err jobs_submit_search(struct jobs *j, const struct search_spec *s,
+			    uint64_t now, struct buf *why,
+			    char id[static JOB_ID_SIZE]) HN_CHECK;
+enum err jobs_cancel(struct jobs *j, const char *id, uint64_t now) HN_CHECK;
+
+/* A worker's word: all of its lease below `below` is done, with these
+ * further shares. Checked here; a lie drops the worker. An unknown or closed
+ * lease is counted as late and clipped against what is done. */
+void jobs_progress(struct jobs *j, uint64_t lease_id, uint64_t below,
+		   const uint32_t *shares, size_t n, uint64_t now);
+/* The end of a lease: OK means all of it is done (and told by progress, and
+ * its signature was good: the caller checked). Anything else gives back what
+ * is above the last prefix; ERR_BUSY is no fault of the worker. */
+void jobs_lease_end(struct jobs *j, uint64_t lease_id, enum err e,
+		    uint64_t hashes, uint64_t now);
+void jobs_rescan_end(struct jobs *j, uint64_t check_id, enum err e,
+		     const uint32_t *shares, size_t n, uint64_t now);
+
+/* Does what is due: hands out work, expires leases, spends the re-scan
+ * budget, ends jobs. Returns when to call again at the latest (ms). */
+uint64_t jobs_tick(struct jobs *j, uint64_t now);
+
+/* Does any open job need this capability? (To follow topics, publish want.) */
+bool jobs_wants(const struct jobs *j, const char *cap);
+
+/* Snapshots for people and scripts: the replies of job.list, job.show and
+ * the chunks of job.watch. */
+struct job_hit {
+	uint64_t nonce;
+	char *hash;	/* as explorers show it */
+	char *by;	/* node id in hex */
+};
+extern const struct message job_hit_message;
+
+struct job_peer {
+	char *id, *name;
+	uint64_t units, hashes;
+	uint64_t rate;	   /* H/s over its work on this job */
+	uint64_t expected_shares, shares;
+	double rescanned;  /* fraction of its hashes re-scanned */
+	uint64_t late;	   /* units clipped as late */
+	char *state;	   /* "working", "done", "lost", "dropped" */
+	char *why;	   /* of dropped and lost */
+};
+extern const struct message job_peer_message;
+
+struct job_unit {
+	uint64_t lease, start, end, below;
+	char *state;   /* assigned, computing, done, taken-back */
+	char *peer;    /* name */
+};
+extern const struct message job_unit_message;
+
+struct job_info {
+	char *job, *kind, *state;
+	char *error, *text;    /* of a failed one: err name and sentence */
+	bool found;
+	struct opt_u64 nonce;  /* the (lowest) hit */
+	char *hash, *by;       /* NULL when none */
+	uint64_t start, end;   /* the range */
+	uint64_t hashes;       /* nonces done, each counted once */
+	double percent;	       /* 0..100 */
+	double seconds;	       /* since submission, or its whole life */
+	uint64_t rate;	       /* H/s now */
+	double eta_s;	       /* -1: unknown */
+	uint64_t peers;	       /* how many did work */
+	uint64_t workers;      /* at work now */
+	double checked;	       /* fraction re-scanned, 0..1 */
+	uint64_t expected_shares, shares, rehashed, pieces;
+	uint64_t late;	       /* hashes answered twice and dropped */
+	uint64_t pending, assigned, computing, done, failed; /* units */
+	char *header, *target; /* hex as given; as explorers show it */
+	bool all;
+	struct list hits;      /* struct job_hit; with all */
+	struct list by_peer;   /* struct job_peer; job.show only */
+	struct list units;     /* struct job_unit; job.show with units */
+	char *note;	       /* D15's sentence on what stays unseen */
+};
+extern const struct message job_info_message;
+
+enum job_detail { JOB_BRIEF, JOB_PEERS, JOB_UNITS };
+/* ERR_NOTFOUND; a unique prefix of the id is enough. */
+enum err jobs_info(const struct jobs *j, const char *id,
+		   enum job_detail detail, uint64_t now, struct arena *a,
+		   struct job_info *out) HN_CHECK;
+void jobs_each(const struct jobs *j,
+	       void (*fn)(const char *id, void *arg), void *arg);
+
+#endif
