@@ -45,6 +45,8 @@ enum field_type {
 			 * each minus the one before) */
 };
 
+#define STRS_MAX_TEXT 256 /* bytes of one text of a FIELD_T_STRS */
+
 struct opt_u64 {
 	bool set;
 	uint64_t v;
@@ -104,27 +106,30 @@ struct message {
 extern const struct message message_empty;
 
 /* Appends the wire form. Our own structs are trusted to keep the limits
- * (asserted). */
+ * (asserted) and to hold valid UTF-8. Lists of texts hold no NULL. */
 void fields_pack(const struct message *m, const void *msg, struct buf *out);
 
 /*
  * Reads exactly one message from n bytes into *msg (zeroed first); variable
- * parts live in the arena and never point into the input. ERR_PROTO for a
- * wrong shape or trailing bytes, ERR_LIMIT beyond a limit.
+ * parts live in the arena and never point into the input. Text with a NUL
+ * inside is refused. ERR_PROTO for a wrong shape or trailing bytes, ERR_LIMIT
+ * beyond a limit; *msg is all zeros then.
  */
 enum err fields_unpack(const struct message *m, const void *p, size_t n,
 		       struct arena *a, void *msg) HN_CHECK;
 
-/* A deep copy into the arena. */
+/* A deep copy into the arena; `to` is zeroed first. */
 void fields_copy(const struct message *m, const void *from, struct arena *a,
 		 void *to);
 
 /* JSON text of the message, appended; no newline. 64-bit integers are JSON
- * integers. */
+ * integers; from 2^63 on, which JSON readers round, digits in text. */
 void fields_to_json(const struct message *m, const void *msg, struct buf *out);
 
-/* From a JSON object; unknown keys and wrong types are ERR_INPUT with a
- * sentence in why. */
+/* From a JSON object. Missing keys leave zero. Unknown keys, wrong types and
+ * values beyond a limit are ERR_INPUT with a sentence in why (may be NULL)
+ * that names the field and what it takes; text beyond JSON_MAX_TEXT is
+ * ERR_LIMIT. *msg is all zeros after a failure. */
 enum err fields_from_json(const struct message *m, const char *text, size_t n,
 			  struct arena *a, void *msg, struct buf *why) HN_CHECK;
 

@@ -44,6 +44,13 @@ struct unpack {
 };
 
 struct unpack unpack_of(const void *p, size_t n);
+
+/*
+ * The type of the next value; integers are PACK_UINT or PACK_INT by their
+ * value, in whatever width they came. Maps, extensions and cut heads fail
+ * with ERR_PROTO. The readers below fail with ERR_PROTO on another type or a
+ * cut value and with ERR_LIMIT beyond max, and then give zeros.
+ */
 enum pack_type unpack_peek(struct unpack *u);
 size_t unpack_array(struct unpack *u); /* element count, never > bytes left */
 uint64_t unpack_uint(struct unpack *u);
@@ -53,7 +60,7 @@ bool unpack_nil(struct unpack *u); /* consumes a nil if one is next */
 double unpack_double(struct unpack *u);	/* integers convert */
 struct bytes unpack_str(struct unpack *u, size_t max); /* borrowed, UTF-8 */
 struct bytes unpack_bin(struct unpack *u, size_t max); /* borrowed */
-void unpack_skip(struct unpack *u); /* one value of any type */
+void unpack_skip(struct unpack *u); /* one value of any type, maps too */
 void unpack_fail(struct unpack *u, enum err e);
 /* ok and nothing left over. */
 bool unpack_done(const struct unpack *u);
