@@ -70,6 +70,7 @@ struct hub_options {
 	uint32_t handshake_ms; /* [5000] */
 	uint32_t rekey_ms;     /* [600000] */
 	uint64_t rekey_bytes;  /* [1 << 30] */
+	bool posted_io; /* tests, measurements: link.h, LINK_POSTED */
 
 	void *arg;
 	void (*creds)(void *arg, struct session_creds *out);
@@ -82,6 +83,12 @@ struct hub_options {
 	 * A result other than OK closes the session with that reason. */
 	enum err (*record)(void *arg, struct session *s, const uint8_t *p,
 			   size_t n);
+	/*
+	 * D11 replaced s a second ago and both sides know it: nobody starts a
+	 * call on it any more. Close it (OK) when its streams have ended. NULL:
+	 * the hub closes it at once.
+	 */
+	void (*retire)(void *arg, struct session *s);
 	/* Room again after session_queued passed SESSION_HIGH. */
 	void (*writable)(void *arg, struct session *s);
 	/* Once per session that was up; s is freed after the call. text is a
@@ -156,12 +163,15 @@ const struct hub_counters *hub_counters(const struct hub *h);
  */
 uint8_t *session_space(struct session *s, size_t n);
 size_t session_queued(const struct session *s); /* not yet in the kernel */
-#define SESSION_HIGH (512u << 10) /* above: stop feeding bulk streams */
-#define SESSION_LOW (128u << 10)
+/* Above HIGH: rpc stops feeding bulk; writable once it is at most LOW again.
+ * Low marks, because a small call waits behind what is queued. */
+#define SESSION_HIGH (128u << 10)
+#define SESSION_LOW (64u << 10)
 
 /* rpc tells how many calls wait for this peer: the silence limit changes. */
 void session_outstanding(struct session *s, int delta);
-/* A session that D11 replaced ends when rpc says that it is idle. */
+/* Replaced (D11): true from the call of hub_options.retire on. Before that
+ * hub_find gives the other session already. */
 bool session_retiring(const struct session *s);
 /* Stop reading from the link (back-pressure) and go on. */
 void session_pause(struct session *s, bool paused);
