@@ -338,8 +338,8 @@ static void run_file(const char *file)
 	const json_t *list;
 
 	if (!root) {
-		fprintf(stderr, "noise_vectors: %s:%d: %s\n", file, why.line,
-			why.text);
+		fprintf(stderr, "noise_vectors: %s: %s (line %d)\n", file,
+			why.text, why.line > 0 ? why.line : 0);
 		exit(EXIT_BAD_INPUT);
 	}
 	list = json_object_get(root, "vectors");
