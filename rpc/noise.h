@@ -83,7 +83,8 @@ struct noise;
 /*
  * ERR_INPUT: a name that is not ours, a key that the pattern needs is missing,
  * a wrong number of psks, neither e nor random where an ephemeral is sent, or
- * AES-GCM on a CPU without it. Secrets are copied to guarded memory.
+ * AES-GCM on a CPU without it. ERR_LIMIT: no guarded memory, to which secrets
+ * are copied. ERR_CRYPTO: libsodium does not start.
  */
 HN_CHECK enum err noise_new(const struct noise_options *o, struct noise **out);
 void noise_free(struct noise *n); /* wipes; NULL is fine */
