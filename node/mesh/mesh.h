@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef HN_MESH_MESH_H
+#define HN_MESH_MESH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/base/buf.h"
+#include "node/base/err.h"
+#include "node/base/identity.h"
+#include "node/base/loop.h"
+
+/*
+ * The middle floor as one object: membership, rights, peers, jobs and the
+ * services over one rpc, one discovery and one device pool, all of which it
+ * makes and stops. node.c gives it options and a store; faces (the control
+ * socket, later HTTP) reach it by method calls only. Loop thread only.
+ */
+struct mesh;
+struct store;
+struct store_schema;
+
+struct mesh_options {
+	struct loop *loop;
+	struct store *store;
+	const struct identity *me; /* lent */
+	const char *data_dir;
+	const char *software; /* "hnode 0.1.0" */
+
+	const char *bind;	/* NULL: all addresses */
+	uint16_t port;		/* 0: any (the stored one is tried first) */
+	bool port_given;	/* a taken port is an error, not a hint */
+	bool listen, lan, dht;
+	const char *const *bootstrap;
+	size_t nbootstrap;
+	const char *const *advertise;
+	size_t nadvertise;
+	const char *const *offer;
+	size_t noffer;
+	const char *const *topic; /* joined at start */
+	size_t ntopic;
+	const char *role; /* serve, use, both */
+	const char *join; /* an invite's word; NULL */
+	unsigned threads; /* 0: one per core */
+	const char *affinity;
+	const char *kernel;
+	uint32_t ping_ms, rekey_ms; /* 0: the defaults */
+};
+
+/* The tables this floor keeps, for store_open. */
+const struct store_schema *mesh_schema(size_t *n);
+
+/*
+ * Loads membership, opens ports, joins topics. ready (once, on the loop)
+ * tells OK, or the error and a sentence with the next step, after an
+ * invite's enrolment if one is given. On an error mesh_stop is still due.
+ */
+typedef void (*mesh_ready_fn)(void *arg, enum err e, const char *text);
+struct mesh *mesh_new(const struct mesh_options *o, mesh_ready_fn ready,
+		      void *arg);
+
+/* Tombstones and goodbyes, jobs canceled, ports closed, devices stopped;
+ * within 2 s. done on the loop; the mesh is gone. */
+void mesh_stop(struct mesh *m, loop_fn done, void *arg);
+
+/* For the lines a starting node prints. */
+uint16_t mesh_port(const struct mesh *m); /* 0: no listener */
+uint16_t mesh_dht_port(const struct mesh *m);
+const char *mesh_name(const struct mesh *m);
+bool mesh_is_public(const struct mesh *m);
+void mesh_describe_offers(const struct mesh *m, struct buf *out);
+
+#endif
