@@ -31,11 +31,7 @@ struct scan_work {
 extern const struct message scan_work_message;
 enum err scan_work_check(const struct scan_work *w) HN_CHECK;
 
-/* True when the digest has at least bits leading zero bits as displayed. */
-bool share_ok(const uint8_t digest[static 32], unsigned bits);
-
-int target_cmp(const uint8_t digest[static 32],
-	       const uint8_t target[static 32]);
+/* Is a digest a share or a hit: sha256d_zero_bits, sha256d_meets. */
 unsigned target_zero_bits(const uint8_t target[static 32]); /* 0..256 */
 /* Compact form (BIP: "nBits"); false when negative, overflowing or zero. */
 bool target_from_nbits(uint32_t nbits, uint8_t out[static 32]);

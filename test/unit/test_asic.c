@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "asic/asic.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "asic/sha256d.h"
+#include "node/base/buf.h"
+
+static const char header_125552[] =
+    "0100000081cd02ab7e569e8bcd9317e2fe99f2de44d49ab2b8851ba4a30800000000"
+    "0000e320b6c2fffc8d750423db8b1eb942ae710e951ed797f7affc8892b0f1fc122b"
+    "c7f5d74df2b9441a42a14695";
+
+struct run {
+	struct loop *l;
+	struct asic *a;
+	struct asic_scan *scan;
+	uint64_t below, hashes, cancel_at, began;
+	struct buf shares; /* uint32_t */
+	enum err e;
+	unsigned done, want;
+	void (*next)(struct run *r);
+};
+
+static void on_stopped(void *arg)
+{
+	struct run *r = arg;
+
+	loop_stop(r->l);
+}
+
+static void on_progress(void *arg, uint64_t below, const uint32_t *shares,
+			size_t n)
+{
+	struct run *r = arg;
+
+	assert_true(below >= r->below);
+	for (size_t i = 0; i < n; i++) {
+		assert_true(shares[i] < below);
+		assert_true(shares[i] >= r->below || r->below == 0);
+		if (i)
+			assert_true(shares[i] > shares[i - 1]);
+	}
+	r->below = below;
+	buf_add(&r->shares, shares, n * sizeof(*shares));
+	if (r->cancel_at && below >= r->cancel_at && r->scan) {
+		r->began = clock_ns();
+		asic_scan_cancel(r->scan);
+		r->cancel_at = 0;
+	}
+}
+
+static void on_done(void *arg, enum err e, uint64_t hashes)
+{
+	struct run *r = arg;
+
+	r->e = e;
+	r->hashes += hashes;
+	r->scan = NULL;
+	if (++r->done == r->want)
+		asic_stop(r->a, on_stopped, r);
+}
+
+static const struct asic_scan_ops ops = {on_progress, on_done};
+
+static void setup(struct run *r, unsigned threads, const char *kernel)
+{
+	struct buf why = {0};
+
+	memset(r, 0, sizeof(*r));
+	r->l = loop_new();
+	r->want = 1;
+	struct asic_options o = {
+	    .loop = r->l, .threads = threads, .kernel = kernel};
+	assert_int_equal(asic_new(&o, &why, &r->a), OK);
+	buf_release(&why);
+}
+
+static void finish(struct run *r)
+{
+	loop_run(r->l);
+	assert_true(loop_free(r->l));
+}
+
+static struct scan_work work(uint64_t start, uint64_t end, unsigned bits)
+{
+	struct scan_work w = {.start = start, .end = end, .share_bits = bits};
+	struct buf why = {0};
+
+	assert_int_equal(header_parse(header_125552, 160, w.header, &why), OK);
+	buf_release(&why);
+	return w;
+}
+
+static void check_shares(struct run *r, const struct scan_work *w)
+{
+	const uint32_t *got = (const uint32_t *)(void *)r->shares.p;
+	size_t n = 0;
+
+	for (uint64_t x = w->start; x < w->end; x++) {
+		uint8_t d[32];
+		sha256d_header(w->header, (uint32_t)x, d);
+		if (sha256d_zero_bits(d) < w->share_bits)
+			continue;
+		assert_true(n < r->shares.n / 4);
+		assert_int_equal(got[n], x);
+		n++;
+	}
+	assert_int_equal(r->shares.n / 4, n);
+	assert_true(n > 0);
+}
+
+static void test_scan_finds_all_shares_in_order(void **state)
+{
+	struct run r;
+	struct scan_work w = work(12345, 12345 + 300000, 8);
+
+	(void)state;
+	setup(&r, 3, NULL);
+	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &r.scan), OK);
+	finish(&r);
+	assert_int_equal(r.e, OK);
+	assert_int_equal(r.below, w.end);
+	assert_int_equal(r.hashes, 300000);
+	check_shares(&r, &w);
+	buf_release(&r.shares);
+}
+
+static void test_scan_solves_block_125552(void **state)
+{
+	struct run r;
+	struct scan_work w = work(0x9546a142 - 40000, 0x9546a142 + 40000, 32);
+
+	(void)state;
+	setup(&r, 2, NULL);
+	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &r.scan), OK);
+	finish(&r);
+	assert_int_equal(r.shares.n, 4);
+	assert_int_equal(*(uint32_t *)(void *)r.shares.p, 0x9546a142);
+	buf_release(&r.shares);
+}
+
+static void test_top_of_the_nonce_space(void **state)
+{
+	struct run r;
+	struct scan_work w = work(NONCES - 5000, NONCES, 4);
+
+	(void)state;
+	setup(&r, 2, "scalar");
+	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &r.scan), OK);
+	finish(&r);
+	assert_int_equal(r.below, NONCES);
+	check_shares(&r, &w);
+	buf_release(&r.shares);
+}
+
+static void test_every_nonce_is_a_share_at_zero_bits(void **state)
+{
+	struct run r;
+	struct scan_work w = work(7, 7 + 5000, 0);
+
+	(void)state;
+	setup(&r, 2, NULL);
+	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &r.scan), OK);
+	finish(&r);
+	assert_int_equal(r.shares.n / 4, 5000);
+	buf_release(&r.shares);
+}
+
+static void test_cancel_stops_soon_and_keeps_the_prefix(void **state)
+{
+	struct run r;
+	struct scan_work w = work(0, NONCES, 20);
+
+	(void)state;
+	setup(&r, 2, "scalar");
+	r.cancel_at = 1;
+	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &r.scan), OK);
+	finish(&r);
+	assert_int_equal(r.e, ERR_CANCELED);
+	assert_true(r.below > 0 && r.below < NONCES);
+	assert_true(r.hashes >= r.below);
+	/* "within 50 ms"; this only catches a wait for the whole range. */
+	assert_true(clock_ns() - r.began < 5000000000u);
+	buf_release(&r.shares);
+}
+
+static void test_cancel_of_a_queued_scan(void **state)
+{
+	struct run r;
+	struct scan_work w = work(0, 200000, 20), later = work(0, NONCES, 20);
+	struct asic_scan *second;
+
+	(void)state;
+	setup(&r, 1, "scalar");
+	r.want = 2;
+	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &r.scan), OK);
+	assert_int_equal(asic_scan_start(r.a, &later, &ops, &r, &second), OK);
+	asic_scan_cancel(second);
+	finish(&r);
+	assert_int_equal(r.done, 2);
+	assert_int_equal(r.hashes, 200000);
+	buf_release(&r.shares);
+}
+
+static void test_shrink_gives_back_the_untouched_part(void **state)
+{
+	struct run r;
+	struct scan_work w = work(0, NONCES, 24);
+
+	(void)state;
+	setup(&r, 2, "scalar");
+	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &r.scan), OK);
+	uint64_t end = asic_scan_shrink(r.scan, 300000);
+	assert_true(end >= 300000 && end < NONCES);
+	finish(&r);
+	assert_int_equal(r.e, OK);
+	assert_int_equal(r.below, end);
+	assert_int_equal(r.hashes, end);
+	buf_release(&r.shares);
+}
+
+static void test_stop_cancels_what_runs(void **state)
+{
+	struct run r;
+	struct scan_work w = work(0, NONCES, 24);
+	struct asic_scan *second;
+
+	(void)state;
+	setup(&r, 2, NULL);
+	r.want = 99;
+	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &r.scan), OK);
+	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &second), OK);
+	asic_stop(r.a, on_stopped, &r);
+	finish(&r);
+	assert_int_equal(r.done, 2);
+	assert_int_equal(r.e, ERR_CANCELED);
+	buf_release(&r.shares);
+}
+
+static void on_rate(void *arg, uint64_t rate)
+{
+	struct run *r = arg;
+
+	r->hashes = rate;
+	asic_stop(r->a, on_stopped, r);
+}
+
+static void test_measure_tells_a_rate(void **state)
+{
+	struct run r;
+	struct asic_device_info info;
+
+	(void)state;
+	setup(&r, 2, NULL);
+	assert_int_equal(asic_devices(r.a, &info, 1), 1);
+	assert_int_equal(info.threads, 2);
+	assert_int_equal(info.rate, 0);
+	asic_measure(r.a, 50, on_rate, &r);
+	finish(&r);
+	assert_true(r.hashes > 10000);
+}
+
+#define MESSAGES 5000
+static void on_batch(void *arg, enum err e, const uint8_t (*digests)[32],
+		     size_t n)
+{
+	struct run *r = arg;
+
+	r->e = e;
+	assert_int_equal(n, e ? 0 : MESSAGES);
+	buf_add(&r->shares, digests, n * 32);
+	asic_stop(r->a, on_stopped, r);
+}
+
+static void batch(bool cancel)
+{
+	struct run r;
+	struct asic_batch *b;
+	static uint8_t data[MESSAGES];
+	static struct bytes msgs[MESSAGES];
+
+	for (size_t i = 0; i < MESSAGES; i++) {
+		data[i] = (uint8_t)(i * 7);
+		msgs[i] = (struct bytes){data, i % 300};
+	}
+	setup(&r, 2, NULL);
+	assert_int_equal(
+	    asic_batch_start(r.a, msgs, MESSAGES, 2, on_batch, &r, &b), OK);
+	if (cancel)
+		asic_batch_cancel(b);
+	finish(&r);
+	if (cancel)
+		assert_int_equal(r.e, ERR_CANCELED);
+	for (size_t i = 0; i < r.shares.n / 32; i++) {
+		uint8_t d[32];
+		sha256d(msgs[i].p, msgs[i].n, d);
+		assert_memory_equal(d, r.shares.p + 32 * i, 32);
+	}
+	assert_int_equal(r.shares.n, cancel ? 0 : MESSAGES * 32);
+	buf_release(&r.shares);
+}
+
+static void test_batch_keeps_the_order(void **state)
+{
+	(void)state;
+	batch(false);
+}
+
+static void test_batch_can_be_canceled(void **state)
+{
+	(void)state;
+	batch(true);
+}
+
+static void test_bad_options_are_explained(void **state)
+{
+	static const struct {
+		const char *affinity, *kernel;
+		unsigned threads;
+	} bad[] = {{"x", NULL, 0},    {"0-", NULL, 0},	 {"3-1", NULL, 0},
+		   {"0,", NULL, 0},   {"999", NULL, 0},	 {"", NULL, 0},
+		   {"-1", NULL, 0},   {NULL, "warp", 0}, {NULL, NULL, 5000},
+		   {"99999", NULL, 0}};
+	struct loop *l = loop_new();
+
+	(void)state;
+	for (size_t i = 0; i < HN_COUNT(bad); i++) {
+		struct buf why = {0};
+		struct asic *a;
+		struct asic_options o = {.loop = l,
+					 .threads = bad[i].threads,
+					 .affinity = bad[i].affinity,
+					 .kernel = bad[i].kernel};
+		assert_int_equal(asic_new(&o, &why, &a), ERR_CONFIG);
+		assert_true(why.n > 10);
+		buf_release(&why);
+	}
+	assert_true(loop_free(l));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_scan_finds_all_shares_in_order),
+	    cmocka_unit_test(test_scan_solves_block_125552),
+	    cmocka_unit_test(test_top_of_the_nonce_space),
+	    cmocka_unit_test(test_every_nonce_is_a_share_at_zero_bits),
+	    cmocka_unit_test(test_cancel_stops_soon_and_keeps_the_prefix),
+	    cmocka_unit_test(test_cancel_of_a_queued_scan),
+	    cmocka_unit_test(test_shrink_gives_back_the_untouched_part),
+	    cmocka_unit_test(test_stop_cancels_what_runs),
+	    cmocka_unit_test(test_measure_tells_a_rate),
+	    cmocka_unit_test(test_batch_keeps_the_order),
+	    cmocka_unit_test(test_batch_can_be_canceled),
+	    cmocka_unit_test(test_bad_options_are_explained),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
