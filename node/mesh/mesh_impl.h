@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef HN_MESH_MESH_IMPL_H
+#define HN_MESH_MESH_IMPL_H
+
+#include "node/base/identity.h"
+#include "node/mesh/mesh.h"
+#include "node/mesh/wire.h"
+#include "rpc/rpc.h"
+
+/*
+ * What the files of this folder share: the composition. Each service is one
+ * file with both halves of its methods: the call half (ask a node) and the
+ * serve half (answer one); a table of rows; and a struct of its own for its
+ * state, made by x_new(m) and ended by x_stop. serve's arg is struct mesh *.
+ */
+struct access;
+struct asic;
+struct discovery;
+struct jobs;
+struct membership;
+struct offers;
+struct peers;
+struct service_hash;
+struct service_job;
+
+struct mesh {
+	struct mesh_options o; /* strings copied */
+	struct loop *loop;
+	struct store *store;
+	const struct identity *me;
+	uint8_t boot_id[8];
+	uint64_t started_ms; /* loop_ms */
+
+	struct membership *membership;
+	struct access *access;
+	struct rpc *rpc;
+	struct discovery *discovery; /* NULL: off */
+	struct peers *peers;
+	struct asic *asic;
+	struct offers *offers;
+	struct jobs *jobs;
+	struct service_job *service_job;
+	struct service_hash *service_hash;
+
+	uint16_t port, dht_port;
+	bool stopping;
+};
+
+/* Method tables, each ending in a row without a name. */
+extern const struct rpc_method service_node_methods[];
+extern const struct rpc_method service_mesh_methods[];
+extern const struct rpc_method service_job_methods[];
+extern const struct rpc_method service_hash_methods[];
+
+/* --- peers.c tells the job side who can work (m->service_job) --- */
+
+/* A worker appeared or its numbers changed: it has a session, offers cap and
+ * is not in role `use`. Called for our own node, too (offers). */
+void service_job_worker(struct mesh *m, const char *cap,
+			const struct node_id *id, uint64_t rate,
+			uint64_t rtt_us, uint64_t slots);
+void service_job_worker_gone(struct mesh *m, const char *cap,
+			     const struct node_id *id);
+
+/* --- the job side tells peers.c --- */
+
+/* Work of this capability is wanted: follow its topic, dial who offers it,
+ * publish `want/` + cap while this holds (D8); false ends it. */
+void peers_want(struct peers *p, const char *cap, bool wanted);
+/* Failed a proof or is suspect: no work, listed as dropped with why; proof:
+ * its session is closed, too. */
+void peers_drop(struct peers *p, const struct node_id *id, bool proof,
+		const char *why);
+
+/* --- service_job.c uses service_hash.c's call half --- */
+
+struct lease;
+struct scan_work;
+/* Sends the lease to its worker, ourselves included; its news go to
+ * jobs_progress and jobs_lease_end of m->jobs. */
+enum err service_hash_assign(struct mesh *m, const struct lease *l) HN_CHECK;
+void service_hash_revoke(struct mesh *m, uint64_t lease_id);
+enum err service_hash_rescan(struct mesh *m, uint64_t check_id,
+			     const struct scan_work *w) HN_CHECK;
+void service_hash_rescan_cancel(struct mesh *m, uint64_t check_id);
+struct service_hash *service_hash_new(struct mesh *m);
+/* Cancels all; done on the loop when nothing of it is in flight. */
+void service_hash_stop(struct service_hash *s, loop_fn done, void *arg);
+/* Units being worked on for others now (for `free` in records). */
+unsigned service_hash_busy(const struct service_hash *s);
+
+struct service_job *service_job_new(struct mesh *m);
+/* Cancels all jobs and watchers. */
+void service_job_stop(struct service_job *s);
+
+#endif
