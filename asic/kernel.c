@@ -241,7 +241,7 @@ static void best_measure(void)
 	enum { TRIES = 2, MESSAGES = 64, LEAST = 1024 };
 	const double slice = 0.004, budget = 0.12;
 	static const uint8_t header[80] = {1};
-	uint8_t (*out)[32] = xcalloc(MESSAGES, sizeof(*out));
+	uint8_t(*out)[32] = xcalloc(MESSAGES, sizeof(*out));
 	struct bytes msgs[MESSAGES];
 	struct kernel_job job;
 	double fast_scan = 0, fast_batch = 0, start = cpu_seconds();

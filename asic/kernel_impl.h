@@ -16,21 +16,21 @@
 #define STR_(x) #x
 #define STR(x) STR_(x)
 #ifdef __clang__
-#define KERNEL_COMPILER                                                        \
-	"clang " STR(__clang_major__) "." STR(__clang_minor__) "." STR(        \
+#define KERNEL_COMPILER \
+	"clang " STR(__clang_major__) "." STR(__clang_minor__) "." STR( \
 	    __clang_patchlevel__)
 #else
 #define KERNEL_COMPILER "gcc " __VERSION__
 #endif
 
 /* What kernel.c needs of each kernel file; see struct kernel. */
-#define KERNEL_DECLARE(name)                                                   \
-	extern const char name##_compiler[];                                   \
-	size_t name##_scan(const struct kernel_job *job, uint64_t start,       \
-			   uint64_t end, uint32_t mask, uint32_t *out,         \
-			   size_t cap, uint64_t *next);                        \
-	void name##_batch(const struct bytes *msgs, size_t n, int rounds,      \
-			  uint8_t (*out)[32])
+#define KERNEL_DECLARE(name) \
+	extern const char name##_compiler[]; \
+	size_t name##_scan(const struct kernel_job *job, uint64_t start, \
+			   uint64_t end, uint32_t mask, uint32_t *out, \
+			   size_t cap, uint64_t *next); \
+	void name##_batch(const struct bytes *msgs, size_t n, int rounds, \
+			  uint8_t(*out)[32])
 KERNEL_DECLARE(scalar);
 KERNEL_DECLARE(shani);
 KERNEL_DECLARE(avx2);
@@ -49,6 +49,26 @@ kernel_compress_fn scalar_compress, shani_compress;
 
 /* The faster of both on this machine. */
 kernel_compress_fn *kernel_compress(void);
+
+/*
+ * What a vector kernel gives to batch.c, which deals the messages out to the
+ * lanes. A state is uint32_t[8][width], aligned to 64 bytes: H0 of all lanes,
+ * then H1 of all, and so on.
+ */
+struct lanes {
+	size_t width; /* at most LANES_MAX */
+	/* n blocks into each lane's state; moves the pointers past them. */
+	void (*blocks)(uint32_t *state, const uint8_t **p, size_t n);
+	/* One block that is the same in all lanes: K + W of its 64 rounds. */
+	void (*fixed)(uint32_t *state, const uint32_t kw[64]);
+	/* Each lane's digest is hashed in its turn. */
+	void (*again)(uint32_t *state);
+	void (*digests)(const uint32_t *state, uint8_t (*out)[32]);
+};
+#define LANES_MAX 32
+
+void lanes_batch(const struct lanes *l, const struct bytes *msgs, size_t n,
+		 int rounds, uint8_t (*out)[32]);
 
 /* How many blocks a message of n bytes becomes, the padding included. */
 static inline size_t pad_blocks(size_t n)

@@ -20,32 +20,32 @@ const char scalar_compiler[] = KERNEL_COMPILER;
 #define MAJ(a, b, c) (((a) & (b)) | ((c) & ((a) | (b))))
 
 /* One round; hkw is h + K + W. The new a stands where h was. */
-#define ROUND(a, b, c, d, e, f, g, h, hkw)                                     \
-	do {                                                                   \
-		uint32_t t1_ = (hkw) + BIG1(e) + CH(e, f, g);                  \
-		(d) += t1_;                                                    \
-		(h) = t1_ + BIG0(a) + MAJ(a, b, c);                            \
+#define ROUND(a, b, c, d, e, f, g, h, hkw) \
+	do { \
+		uint32_t t1_ = (hkw) + BIG1(e) + CH(e, f, g); \
+		(d) += t1_; \
+		(h) = t1_ + BIG0(a) + MAJ(a, b, c); \
 	} while (0)
 /* The same where nobody reads the new a any more. */
-#define ROUND_E(a, b, c, d, e, f, g, h, hkw)                                   \
+#define ROUND_E(a, b, c, d, e, f, g, h, hkw) \
 	((d) += (hkw) + BIG1(e) + CH(e, f, g))
 
 /* Eight rounds from round t on, after which every name is in place again. */
-#define ROUND8(kw, t)                                                          \
-	do {                                                                   \
-		ROUND(a, b, c, d, e, f, g, h, h + kw((t) + 0));                \
-		ROUND(h, a, b, c, d, e, f, g, g + kw((t) + 1));                \
-		ROUND(g, h, a, b, c, d, e, f, f + kw((t) + 2));                \
-		ROUND(f, g, h, a, b, c, d, e, e + kw((t) + 3));                \
-		ROUND(e, f, g, h, a, b, c, d, d + kw((t) + 4));                \
-		ROUND(d, e, f, g, h, a, b, c, c + kw((t) + 5));                \
-		ROUND(c, d, e, f, g, h, a, b, b + kw((t) + 6));                \
-		ROUND(b, c, d, e, f, g, h, a, a + kw((t) + 7));                \
+#define ROUND8(kw, t) \
+	do { \
+		ROUND(a, b, c, d, e, f, g, h, h + kw((t) + 0)); \
+		ROUND(h, a, b, c, d, e, f, g, g + kw((t) + 1)); \
+		ROUND(g, h, a, b, c, d, e, f, f + kw((t) + 2)); \
+		ROUND(f, g, h, a, b, c, d, e, e + kw((t) + 3)); \
+		ROUND(e, f, g, h, a, b, c, d, d + kw((t) + 4)); \
+		ROUND(d, e, f, g, h, a, b, c, c + kw((t) + 5)); \
+		ROUND(c, d, e, f, g, h, a, b, b + kw((t) + 6)); \
+		ROUND(b, c, d, e, f, g, h, a, a + kw((t) + 7)); \
 	} while (0)
 
 /* W in a ring of 16. */
-#define W(t) w[(t) & 15]
-#define EXPAND(t)                                                              \
+#define W(t) w[(t)&15]
+#define EXPAND(t) \
 	(W(t) += SMALL0(W((t) + 1)) + W((t) + 9) + SMALL1(W((t) + 14)))
 #define KW(t) (sha256_k[t] + W(t))
 #define KW_EXPAND(t) (sha256_k[t] + EXPAND(t))
@@ -118,7 +118,7 @@ static inline void first_hash(const struct kernel_job *job, uint32_t w3,
 	W(27) = SMALL1(W(25)) + W(20);
 	W(28) = SMALL1(W(26)) + W(21);
 	W(29) = SMALL1(W(27)) + W(22);
-	W(30) = SMALL1(W(28)) + W(23) + SMALL0(640);
+	W(30) = SMALL1(W(28)) + W(23) + SMALL0(640u);
 	W(31) = SMALL1(W(29)) + W(24) + job->w31;
 
 	ROUND(c, d, e, f, g, h, a, b, b + KW(18));

@@ -26,17 +26,17 @@ struct stream {
 	__m128i m0, m1, m2, m3; /* 16 words of the schedule */
 };
 
-/* The same step for each stream. */
-#define EACH(...)                                                              \
-	do {                                                                   \
-		{                                                              \
-			struct stream *s = &st[0];                             \
-			__VA_ARGS__;                                           \
-		}                                                              \
-		{                                                              \
-			struct stream *s = &st[1];                             \
-			__VA_ARGS__;                                           \
-		}                                                              \
+/* The same step for each stream; `streams` is a constant where it is used. */
+#define EACH(...) \
+	do { \
+		{ \
+			struct stream *s = &st[0]; \
+			__VA_ARGS__; \
+		} \
+		if (streams > 1) { \
+			struct stream *s = &st[1]; \
+			__VA_ARGS__; \
+		} \
 	} while (0)
 
 static inline __m128i k4(int t)
@@ -59,16 +59,16 @@ static inline __m128i expand(__m128i a, __m128i b, __m128i c, __m128i d)
 	return _mm_sha256msg2_epu32(a, d);
 }
 
-#define ROUNDS16_EXPAND(t)                                                     \
-	do {                                                                   \
-		EACH(s->m0 = expand(s->m0, s->m1, s->m2, s->m3);               \
-		     rounds4(s, _mm_add_epi32(s->m0, k4(t))));                 \
-		EACH(s->m1 = expand(s->m1, s->m2, s->m3, s->m0);               \
-		     rounds4(s, _mm_add_epi32(s->m1, k4((t) + 4))));           \
-		EACH(s->m2 = expand(s->m2, s->m3, s->m0, s->m1);               \
-		     rounds4(s, _mm_add_epi32(s->m2, k4((t) + 8))));           \
-		EACH(s->m3 = expand(s->m3, s->m0, s->m1, s->m2);               \
-		     rounds4(s, _mm_add_epi32(s->m3, k4((t) + 12))));          \
+#define ROUNDS16_EXPAND(t) \
+	do { \
+		EACH(s->m0 = expand(s->m0, s->m1, s->m2, s->m3); \
+		     rounds4(s, _mm_add_epi32(s->m0, k4(t)))); \
+		EACH(s->m1 = expand(s->m1, s->m2, s->m3, s->m0); \
+		     rounds4(s, _mm_add_epi32(s->m1, k4((t) + 4)))); \
+		EACH(s->m2 = expand(s->m2, s->m3, s->m0, s->m1); \
+		     rounds4(s, _mm_add_epi32(s->m2, k4((t) + 8)))); \
+		EACH(s->m3 = expand(s->m3, s->m0, s->m1, s->m2); \
+		     rounds4(s, _mm_add_epi32(s->m3, k4((t) + 12)))); \
 	} while (0)
 
 /* ---- states in memory: H0..H7 ---- */
@@ -126,8 +126,8 @@ static void scan_init(struct scan *c, const struct kernel_job *job,
 	c->mid1 = _mm_loadu_si128((const __m128i *)(job->mid + 4));
 	c->kw23 = job->kw[2] | (uint64_t)sha256_k[3] << 32;
 	for (int i = 0; i < 3; i++)
-		c->kw[i] = _mm_loadu_si128(
-		    (const __m128i *)&job->kw[4 + 4 * i]);
+		c->kw[i] =
+		    _mm_loadu_si128((const __m128i *)&job->kw[4 + 4 * i]);
 	c->w16 = _mm_set_epi32((int)job->w19, (int)job->w18, (int)job->w17,
 			       (int)job->w16);
 	/* W12 to W14 are zero: what is left is s0(W15) and W15 + s0(W16). */
@@ -172,7 +172,7 @@ static inline void scan_turn(struct stream *s, const struct scan *c)
 static inline void scan_step(const struct scan *c, uint32_t n,
 			     uint32_t h7[STREAMS])
 {
-	const __m128i zero = _mm_setzero_si128();
+	enum { streams = STREAMS };
 	const __m128i w4 = _mm_set_epi32(0, 0, 0, (int)0x80000000);
 	const __m128i w12 = _mm_set_epi32(640, 0, 0, 0);
 	const __m128i w12_2 = _mm_set_epi32(256, 0, 0, 0);
@@ -224,9 +224,7 @@ static inline void scan_step(const struct scan *c, uint32_t n,
 	EACH(s->m3 = expand(s->m3, s->m0, s->m1, s->m2);
 	     s->cdgh = _mm_sha256rnds2_epu32(s->cdgh, s->abef,
 					     _mm_add_epi32(s->m3, k4(60))));
-	EACH(h7[s - st] =
-		 (uint32_t)_mm_cvtsi128_si32(s->cdgh) + sha256_iv[7]);
-	(void)zero;
+	EACH(h7[s - st] = (uint32_t)_mm_cvtsi128_si32(s->cdgh) + sha256_iv[7]);
 }
 
 size_t shani_scan(const struct kernel_job *job, uint64_t start, uint64_t end,
@@ -244,11 +242,11 @@ size_t shani_scan(const struct kernel_job *job, uint64_t start, uint64_t end,
 		for (unsigned i = 0; i < STREAMS; i++) {
 			if (h7[i] & mask || n + i >= end)
 				continue;
+			out[found++] = (uint32_t)(n + i);
 			if (found == cap) {
-				*next = n + i;
+				*next = n + i + 1;
 				return found;
 			}
-			out[found++] = (uint32_t)(n + i);
 		}
 	}
 	*next = end;
@@ -259,25 +257,23 @@ size_t shani_scan(const struct kernel_job *job, uint64_t start, uint64_t end,
 
 static inline __m128i load_be(const uint8_t *p)
 {
-	const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b,
-					    0x0405060700010203);
+	const __m128i swap =
+	    _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
 
 	return _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)p), swap);
 }
 
-/* n blocks into each of two states. */
-static void compress2(uint32_t (*state)[8], const uint8_t **blocks, size_t n)
+/* n blocks into each of one or two states; moves the pointers on. */
+static inline __attribute__((always_inline)) void compress(
+    const int streams, uint32_t (*state)[8], const uint8_t **blocks, size_t n)
 {
 	struct stream st[STREAMS], old[STREAMS];
 
 	EACH(state_load(s, state[s - st]));
 	for (; n; n--) {
-		EACH(old[s - st] = *s;
-		     const uint8_t *p = blocks[s - st];
-		     s->m0 = load_be(p);
-		     s->m1 = load_be(p + 16);
-		     s->m2 = load_be(p + 32);
-		     s->m3 = load_be(p + 48);
+		EACH(old[s - st] = *s; const uint8_t *p = blocks[s - st];
+		     s->m0 = load_be(p); s->m1 = load_be(p + 16);
+		     s->m2 = load_be(p + 32); s->m3 = load_be(p + 48);
 		     blocks[s - st] = p + 64);
 		EACH(rounds4(s, _mm_add_epi32(s->m0, k4(0))));
 		EACH(rounds4(s, _mm_add_epi32(s->m1, k4(4))));
@@ -289,4 +285,93 @@ static void compress2(uint32_t (*state)[8], const uint8_t **blocks, size_t n)
 		     s->cdgh = _mm_add_epi32(s->cdgh, old[s - st].cdgh));
 	}
 	EACH(state_store(s, state[s - st]));
+}
+
+void shani_compress(uint32_t state[8], const uint8_t *blocks, size_t n)
+{
+	compress(1, (uint32_t(*)[8])state, &blocks, n);
+}
+
+/* The messages of a batch flow through two streams, each as it gets free. */
+struct feed {
+	const struct bytes *msgs;
+	uint8_t (*out)[32];
+	size_t taken, n; /* messages begun, messages in all */
+	int rounds;
+	uint32_t state[STREAMS][8];
+	const uint8_t *blocks[STREAMS]; /* what is next, and how much of it */
+	size_t left[STREAMS];
+	size_t msg[STREAMS]; /* which message the stream works on */
+	int to_go[STREAMS];  /* hashes begun or to do; 0: the stream rests */
+	bool padded[STREAMS];
+	uint8_t tail[STREAMS][128];
+};
+
+/* Gives stream i, which has no block left, its next ones or lets it rest. */
+static void feed_next(struct feed *f, int i)
+{
+	const struct bytes *m = &f->msgs[f->msg[i]];
+
+	while (f->left[i] == 0) {
+		if (f->to_go[i] && !f->padded[i]) {
+			f->padded[i] = true;
+			f->blocks[i] = f->tail[i];
+			f->left[i] = pad_tail(f->tail[i], m->p, m->n);
+			return;
+		}
+		if (f->to_go[i])
+			put_digest(f->out[f->msg[i]], f->state[i]);
+		memcpy(f->state[i], sha256_iv, sizeof(sha256_iv));
+		if (f->to_go[i] > 1) {
+			f->to_go[i]--;
+			f->blocks[i] = f->tail[i];
+			f->left[i] =
+			    pad_tail(f->tail[i], f->out[f->msg[i]], 32);
+			return;
+		}
+		f->to_go[i] = 0;
+		if (f->taken == f->n)
+			return;
+		f->msg[i] = f->taken++;
+		m = &f->msgs[f->msg[i]];
+		f->to_go[i] = f->rounds;
+		f->padded[i] = false;
+		f->blocks[i] = m->p;
+		f->left[i] = m->n / 64;
+	}
+}
+
+void shani_batch(const struct bytes *msgs, size_t n, int rounds,
+		 uint8_t (*out)[32])
+{
+	struct feed f;
+
+	f.msgs = msgs;
+	f.out = out;
+	f.taken = 0;
+	f.n = n;
+	f.rounds = rounds;
+	if (n == 0)
+		return;
+	for (int i = 0; i < STREAMS; i++) {
+		f.left[i] = 0;
+		f.msg[i] = 0;
+		f.to_go[i] = 0;
+		feed_next(&f, i);
+	}
+	while (f.to_go[0] && f.to_go[1]) {
+		size_t both = f.left[0] < f.left[1] ? f.left[0] : f.left[1];
+
+		compress(2, f.state, f.blocks, both);
+		for (int i = 0; i < STREAMS; i++) {
+			f.left[i] -= both;
+			feed_next(&f, i);
+		}
+	}
+	for (int i = 0; i < STREAMS; i++)
+		while (f.to_go[i]) {
+			compress(1, &f.state[i], &f.blocks[i], f.left[i]);
+			f.left[i] = 0;
+			feed_next(&f, i);
+		}
 }

@@ -107,8 +107,7 @@ void sha256d(const void *msg, size_t n, uint8_t out[static SHA256_BYTES])
 	sha256(first, sizeof(first), out);
 }
 
-void sha256d_midstate(const uint8_t header[static 64],
-		      uint32_t state[static 8])
+void sha256d_midstate(const uint8_t header[static 64], uint32_t state[static 8])
 {
 	memcpy(state, sha256_iv, sizeof(sha256_iv));
 	sha256_compress(state, header);
