@@ -404,11 +404,12 @@ static void message_unpack(const struct message *m, struct unpack *u,
 	}
 	const size_t n = unpack_array(u);
 	for (size_t i = 0; i < n && !u->err; i++) {
-		const struct field *f = &m->fields[i];
-		if (i < m->nfields)
-			field_unpack(f, u, a, member_mut(f, msg), depth);
-		else
+		if (i >= m->nfields) {
 			unpack_skip(u);
+			continue;
+		}
+		const struct field *f = &m->fields[i];
+		field_unpack(f, u, a, member_mut(f, msg), depth);
 	}
 }
 

@@ -419,15 +419,25 @@ static bool on_key(const char *key, const struct json *v, void *arg)
 	return true;
 }
 
-/* False with or without a sentence; the caller's field tells in the second
- * case. */
+static bool tell_message(struct reading *r, const char *sentence)
+{
+	if (r->why && r->path.n)
+		buf_printf(r->why, "%s: ", buf_str(&r->path));
+	if (r->why)
+		buf_add_str(r->why, sentence);
+	r->failed = true;
+	return false;
+}
+
 static bool message_read(struct reading *r, const struct message *m,
 			 const struct json *j, void *msg, unsigned depth)
 {
 	struct reading_message o = {r, m, msg, depth};
 
-	if (json_type(j) != JSON_OBJECT || depth >= PACK_DEPTH)
-		return false;
+	if (json_type(j) != JSON_OBJECT)
+		return tell_message(r, "expected an object, such as {}");
+	if (depth >= PACK_DEPTH)
+		return tell_message(r, "nested too deep");
 	json_each(j, on_key, &o);
 	return !r->failed;
 }
@@ -444,8 +454,6 @@ enum err fields_from_json(const struct message *m, const char *text, size_t n,
 	if (e)
 		return e;
 	const bool ok = message_read(&r, m, j, msg, 0);
-	if (!ok && !r.failed && why)
-		buf_add_str(why, "expected an object, such as {}");
 	if (!ok && m->size)
 		memset(msg, 0, m->size);
 	buf_release(&r.path);
