@@ -30,8 +30,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define LOOP_POSTS_KEEP 4096 /* a larger array is given back after its batch \
-			      */
+#define LOOP_POSTS_KEEP 4096 /* a larger array goes after its batch */
 #define LOOP_END_ROUNDS 1000 /* for posts that post again after loop_stop */
 #define LOOP_END_MS 5000     /* loop_free waits no longer for requests */
 
