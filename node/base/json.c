@@ -64,6 +64,21 @@ static bool too_deep(const char *text, size_t n)
 	return false;
 }
 
+/* jansson takes a NUL behind the value for the end of the text. */
+static bool has_nul(const char *text, size_t n, struct buf *why)
+{
+	const char *nul = n ? memchr(text, '\0', n) : NULL;
+	size_t line = 1;
+
+	if (!nul)
+		return false;
+	for (const char *p = text; p < nul; p++)
+		line += *p == '\n';
+	if (why)
+		buf_printf(why, "not valid JSON at line %zu: a NUL byte", line);
+	return true;
+}
+
 enum err json_parse(const char *text, size_t n, struct buf *why,
 		    struct json **out)
 {
@@ -85,6 +100,8 @@ enum err json_parse(const char *text, size_t n, struct buf *why,
 				   JSON_MAX_DEPTH);
 		return ERR_LIMIT;
 	}
+	if (has_nul(text, n, why))
+		return ERR_INPUT;
 	json_t *j =
 	    json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
 	if (!j) {

@@ -358,12 +358,14 @@ static void step_all(struct store *s, sqlite3_stmt *stmt, struct item *it)
 	size_t bytes = 0;
 	int rc;
 
-	it->r.columns = (size_t)sqlite3_column_count(stmt);
 	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+		/* After the step: it may have prepared "*" afresh. */
+		it->r.columns = (size_t)sqlite3_column_count(stmt);
 		fits = take_row(stmt, it, &bytes);
 		if (!fits)
 			break;
 	}
+	it->r.columns = (size_t)sqlite3_column_count(stmt);
 	if (!fits)
 		item_fail(it, ERR_LIMIT, "too many rows");
 	else if (rc != SQLITE_DONE)

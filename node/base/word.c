@@ -100,7 +100,7 @@ static size_t prefix_of(const char *s, size_t n, char out[PREFIX_MAX])
 	for (size_t i = 0; i < n && i < PREFIX_MAX; i++) {
 		out[i] = lower(s[i]);
 		if (out[i] == '1')
-			return i + 1;
+			return i ? i + 1 : 0;
 		if (out[i] < 'a' || out[i] > 'z')
 			return 0;
 	}
