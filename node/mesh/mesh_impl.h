@@ -86,6 +86,9 @@ void service_hash_rescan_cancel(struct mesh *m, uint64_t check_id);
 struct service_hash *service_hash_new(struct mesh *m);
 /* Cancels all; done on the loop when nothing of it is in flight. */
 void service_hash_stop(struct service_hash *s, loop_fn done, void *arg);
+/* The offer ended: units worked on for others are stopped and refused as
+ * busy; what they had done is kept by their submitters. */
+void service_hash_withdraw(struct mesh *m);
 /* Units being worked on for others now (for `free` in records). */
 unsigned service_hash_busy(const struct service_hash *s);
 

@@ -161,7 +161,8 @@ const struct message hash_batch_message =
     MESSAGE("hash_batch", struct hash_batch, hash_batch_fields);
 
 static const struct field batch_item_fields[] = {
-    FIELD_BYTES(struct batch_item, data, BATCH_ITEM_MAX, "one input"),
+    FIELD_BYTES(struct batch_item, data, BATCH_PART_MAX, "an input or a part"),
+    FIELD_BOOL(struct batch_item, more, "the next item goes on with it"),
 };
 const struct message batch_item_message =
     MESSAGE("batch_item", struct batch_item, batch_item_fields);

@@ -145,13 +145,15 @@ struct hash_batch {
 	uint8_t peer[32]; /* control socket only: zero = this node */
 };
 struct batch_item {
-	struct bytes data; /* at most BATCH_ITEM_MAX */
+	struct bytes data; /* at most BATCH_PART_MAX */
+	bool more;	   /* the next item goes on where this one ends */
 };
 struct batch_in {	/* chunk, caller to callee */
-	uint64_t first; /* index of the first item */
+	uint64_t first; /* index of the input that items[0] is or goes on */
 	struct list items;
 };
-struct batch_out { /* chunk, callee to caller */
+struct batch_out { /* chunk, callee to caller: one for each batch_in that
+		    * ends at least one input */
 	uint64_t first;
 	struct bytes digests; /* 32 each */
 };
@@ -159,8 +161,9 @@ struct batch_end { /* reply */
 	uint64_t count;
 	uint8_t by[32];
 };
-#define BATCH_ITEM_MAX (1u << 20)
-#define BATCH_CHUNK_MAX ((1u << 20) + 8192) /* packed, either direction */
+#define BATCH_ITEM_MAX (1u << 20)    /* one input, all its parts */
+#define BATCH_PART_MAX (64u << 10)   /* of it in one chunk */
+#define BATCH_CHUNK_MAX (128u << 10) /* a packed chunk, either direction */
 #define BATCH_ITEMS_MAX 1024
 extern const struct message hash_batch_message, batch_item_message,
     batch_in_message, batch_out_message, batch_end_message;

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef HN_MESH_SERVICE_HASH_H
+#define HN_MESH_SERVICE_HASH_H
+
+#include <stdint.h>
+
+/*
+ * hash.search and hash.batch, both halves of each (service_hash.c,
+ * service_batch.c). What other files of this folder call of them is declared
+ * in mesh_impl.h; this is what the two and service_job.c share.
+ */
+struct mesh;
+struct rpc_stream;
+
+/* The serve half of hash.batch; over the control socket it may name a peer,
+ * then this node passes the stream on. */
+void serve_batch(struct rpc_stream *st, const void *request, void *arg);
+
+/* The coordinator has news: run jobs_tick soon (once per loop round). */
+void service_job_kick(struct mesh *m);
+
+#endif

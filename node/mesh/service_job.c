@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The coordinator's surroundings: gives the pure job.c its clock, randomness,
+ * workers and hands (service_hash.c), and serves the job.* methods. All of
+ * jobs_tick runs from one timer: jobs_tick says when it is due next, news
+ * bring it forward to the end of this round.
+ */
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "asic/asic.h"
+#include "node/base/buf.h"
+#include "node/base/log.h"
+#include "node/mesh/job.h"
+#include "node/mesh/mesh_impl.h"
+#include "node/mesh/service_hash.h"
+
+#define WATCH_MS 250 /* between two chunks of a job.watch */
+#define SEARCH_CAP "hash/sha256d"
+#define CORE_RATE_MS 100
+
+struct watcher {
+	struct watcher *prev, *next;
+	struct service_job *s;
+	struct rpc_stream *st;
+	char job[JOB_ID_SIZE];
+	bool due, ended;
+	uint64_t told_ms;
+};
+
+struct service_job {
+	struct mesh *m;
+	struct loop_timer *tick, *tell;
+	struct watcher *watchers;
+	bool wanted; /* we told peers.c that we want work done */
+	bool core_known, measuring;
+};
+
+static uint64_t now_of(const struct service_job *s)
+{
+	return loop_ms(s->m->loop);
+}
+
+/* --- what the coordinator asks for --- */
+
+static uint64_t op_random(void *arg)
+{
+	uint64_t v;
+
+	(void)arg;
+	randombytes_buf(&v, sizeof(v));
+	return v;
+}
+
+static enum err op_assign(void *arg, const struct lease *l)
+{
+	struct service_job *s = arg;
+
+	return service_hash_assign(s->m, l);
+}
+
+static void op_revoke(void *arg, uint64_t lease_id)
+{
+	struct service_job *s = arg;
+
+	service_hash_revoke(s->m, lease_id);
+}
+
+static enum err op_rescan(void *arg, uint64_t check_id,
+			  const struct scan_work *w)
+{
+	struct service_job *s = arg;
+
+	return service_hash_rescan(s->m, check_id, w);
+}
+
+static void op_rescan_cancel(void *arg, uint64_t check_id)
+{
+	struct service_job *s = arg;
+
+	service_hash_rescan_cancel(s->m, check_id);
+}
+
+static void op_peer_bad(void *arg, const struct node_id *id, bool proof,
+			const char *why)
+{
+	struct service_job *s = arg;
+
+	log_warn("work", "%s dropped: %s; its units are done again peer=%s",
+		 node_str(id), why, node_str(id));
+	peers_drop(s->m->peers, id, proof, why);
+}
+
+static void op_changed(void *arg, const char *job, bool ended)
+{
+	struct service_job *s = arg;
+	struct watcher *w;
+
+	DL_FOREACH (s->watchers, w) {
+		if (strcmp(w->job, job) != 0)
+			continue;
+		w->due = true;
+		w->ended |= ended;
+		if (ended || !loop_timer_armed(s->tell))
+			loop_timer_set(s->tell, ended ? 0 : WATCH_MS);
+	}
+	if (ended)
+		log_info("work", "job ended job=%s", job);
+}
+
+static const struct jobs_ops job_ops = {
+    .random = op_random,
+    .assign = op_assign,
+    .revoke = op_revoke,
+    .rescan = op_rescan,
+    .rescan_cancel = op_rescan_cancel,
+    .peer_bad = op_peer_bad,
+    .changed = op_changed,
+};
+
+/* --- the clock --- */
+
+static void tell_wants(struct service_job *s)
+{
+	bool wanted = jobs_wants(s->m->jobs, SEARCH_CAP);
+
+	if (wanted == s->wanted)
+		return;
+	s->wanted = wanted;
+	peers_want(s->m->peers, SEARCH_CAP, wanted);
+}
+
+static void on_tick(void *arg)
+{
+	struct service_job *s = arg;
+	uint64_t now = now_of(s), next = jobs_tick(s->m->jobs, now);
+
+	tell_wants(s);
+	if (jobs_wants(s->m->jobs, SEARCH_CAP))
+		loop_timer_set(s->tick, next > now ? next - now : 1);
+}
+
+void service_job_kick(struct mesh *m)
+{
+	if (m->service_job)
+		loop_timer_set(m->service_job->tick, 0);
+}
+
+/* --- workers, as peers.c knows them --- */
+
+void service_job_worker(struct mesh *m, const char *cap,
+			const struct node_id *id, uint64_t rate,
+			uint64_t rtt_us, uint64_t slots)
+{
+	struct worker_offer w = {.id = *id,
+				 .rate = rate,
+				 .rtt_ms = (rtt_us + 999) / 1000,
+				 .slots = slots};
+
+	if (!m->jobs)
+		return;
+	jobs_worker(m->jobs, cap, &w, loop_ms(m->loop));
+	service_job_kick(m);
+}
+
+void service_job_worker_gone(struct mesh *m, const char *cap,
+			     const struct node_id *id)
+{
+	if (!m->jobs)
+		return;
+	jobs_worker_gone(m->jobs, cap, id, loop_ms(m->loop));
+	service_job_kick(m);
+}
+
+/* --- the methods --- */
+
+static enum err info_of(struct mesh *m, const char *id, enum job_detail detail,
+			struct arena *a, struct job_info *out)
+{
+	return jobs_info(m->jobs, id, detail, loop_ms(m->loop), a, out);
+}
+
+/* A core's rate bounds the re-scans; measured when the first job comes, on a
+ * node that offers nothing and so was not measured before. */
+static void set_core_rate(struct service_job *s, uint64_t rate)
+{
+	struct asic_device_info d;
+
+	if (!rate || !asic_devices(s->m->asic, &d, 1))
+		return;
+	s->core_known = true;
+	jobs_set_core_rate(s->m->jobs, rate / (d.threads ? d.threads : 1));
+}
+
+static void on_core_rate(void *arg, uint64_t rate)
+{
+	struct mesh *m = arg;
+
+	if (!m->service_job)
+		return;
+	m->service_job->measuring = false;
+	set_core_rate(m->service_job, rate);
+	service_job_kick(m);
+}
+
+static void know_core_rate(struct service_job *s)
+{
+	if (!s->core_known)
+		set_core_rate(s, asic_rate(s->m->asic));
+	if (s->core_known || s->measuring)
+		return;
+	s->measuring = true;
+	asic_measure(s->m->asic, CORE_RATE_MS, on_core_rate, s->m);
+}
+
+static void serve_submit(struct rpc_stream *st, const void *request, void *arg)
+{
+	const struct search_spec *spec = request;
+	struct mesh *m = arg;
+	struct buf why = {0};
+	char id[JOB_ID_SIZE];
+
+	enum err e =
+	    jobs_submit_search(m->jobs, spec, loop_ms(m->loop), &why, id);
+	if (e) {
+		rpc_fail(st, e, "%s", why.n ? buf_str(&why) : err_str(e));
+	} else {
+		struct job_made made = {.job = id};
+		log_info("work", "job accepted: search %llu nonces job=%s",
+			 (unsigned long long)(spec->end - spec->start), id);
+		rpc_reply(st, &made);
+		know_core_rate(m->service_job);
+		tell_wants(m->service_job);
+		service_job_kick(m);
+	}
+	buf_release(&why);
+}
+
+static void fail_unknown(struct rpc_stream *st, enum err e, const char *job)
+{
+	rpc_fail(st, e, "no job %s here: see `hnode jobs`",
+		 log_quote(job ? job : ""));
+}
+
+static void serve_show(struct rpc_stream *st, const void *request, void *arg)
+{
+	const struct job_ref *q = request;
+	struct arena a = {0};
+	struct job_info info;
+
+	enum err e = info_of(arg, q->job ? q->job : "",
+			     (enum job_detail)q->detail, &a, &info);
+	if (e)
+		fail_unknown(st, e, q->job);
+	else
+		rpc_reply(st, &info);
+	arena_release(&a);
+}
+
+static void serve_cancel(struct rpc_stream *st, const void *request, void *arg)
+{
+	const struct job_ref *q = request;
+	struct mesh *m = arg;
+	struct arena a = {0};
+	struct job_info info;
+
+	enum err e = info_of(m, q->job ? q->job : "", JOB_BRIEF, &a, &info);
+	if (!e)
+		e = jobs_cancel(m->jobs, info.job, loop_ms(m->loop));
+	if (!e)
+		e = info_of(m, info.job, JOB_BRIEF, &a, &info);
+	if (e == ERR_NOTFOUND)
+		fail_unknown(st, e, q->job);
+	else if (e)
+		rpc_fail(st, e, "job %s cannot be canceled", info.job);
+	else
+		rpc_reply(st, &info);
+	arena_release(&a);
+	service_job_kick(m);
+}
+
+struct listing {
+	struct mesh *m;
+	struct arena *a;
+	struct job_info *infos;
+	size_t n;
+};
+
+static void list_one(const char *id, void *arg)
+{
+	struct listing *l = arg;
+
+	l->infos = xrealloc(l->infos, (l->n + 1) * sizeof(*l->infos));
+	if (info_of(l->m, id, JOB_BRIEF, l->a, &l->infos[l->n]) == OK)
+		l->n++;
+}
+
+static void serve_list(struct rpc_stream *st, const void *request, void *arg)
+{
+	struct arena a = {0};
+	struct listing l = {.m = arg, .a = &a};
+	struct job_list reply;
+
+	(void)request;
+	jobs_each(l.m->jobs, list_one, &l);
+	/* A list names jobs; their hits are job.show's. */
+	for (size_t i = 0; i < l.n; i++)
+		l.infos[i].hits = (struct list){0};
+	reply.jobs = (struct list){l.infos, l.n};
+	rpc_reply(st, &reply);
+	free(l.infos);
+	arena_release(&a);
+}
+
+static void watcher_free(struct watcher *w)
+{
+	DL_DELETE(w->s->watchers, w);
+	free(w);
+}
+
+/* The newest state; a reader that is slow misses some, never the end. */
+static void watcher_tell(struct watcher *w)
+{
+	struct arena a = {0};
+	struct job_info info;
+
+	enum err e = info_of(w->s->m, w->job, JOB_BRIEF, &a, &info);
+	w->due = false;
+	w->told_ms = now_of(w->s);
+	if (e || w->ended) {
+		if (e)
+			fail_unknown(w->st, e, w->job);
+		else
+			rpc_reply(w->st, &info);
+		watcher_free(w);
+	} else {
+		info.hits = (struct list){0};
+		if (rpc_send(w->st, &info))
+			w->due = true;
+	}
+	arena_release(&a);
+}
+
+static void on_tell(void *arg)
+{
+	struct service_job *s = arg;
+	struct watcher *w, *tmp;
+
+	DL_FOREACH_SAFE (s->watchers, w, tmp) {
+		if (w->due)
+			watcher_tell(w);
+	}
+	DL_FOREACH (s->watchers, w) {
+		/* Time passes even when nothing is heard of the workers. */
+		w->due = true;
+		if (!loop_timer_armed(s->tell))
+			loop_timer_set(s->tell, WATCH_MS);
+	}
+}
+
+static void on_watcher_left(void *arg, struct rpc_stream *st, enum err e,
+			    const void *reply, const char *text)
+{
+	(void)st, (void)e, (void)reply, (void)text;
+	watcher_free(arg);
+}
+
+static void serve_watch(struct rpc_stream *st, const void *request, void *arg)
+{
+	static const struct rpc_ops ops = {.end = on_watcher_left};
+	const struct job_ref *q = request;
+	struct mesh *m = arg;
+	struct arena a = {0};
+	struct job_info info;
+
+	enum err e = info_of(m, q->job ? q->job : "", JOB_BRIEF, &a, &info);
+	if (e) {
+		fail_unknown(st, e, q->job);
+	} else if (info.seconds >= 0 && (!strcmp(info.state, "done") ||
+					 !strcmp(info.state, "failed") ||
+					 !strcmp(info.state, "canceled"))) {
+		rpc_reply(st, &info);
+	} else {
+		struct watcher *w = HN_NEW(struct watcher);
+		w->s = m->service_job;
+		w->st = st;
+		w->due = true;
+		memcpy(w->job, info.job, strlen(info.job) + 1);
+		DL_APPEND(m->service_job->watchers, w);
+		rpc_serve(st, &ops, w);
+		loop_timer_set(m->service_job->tell, 0);
+	}
+	arena_release(&a);
+}
+
+struct service_job *service_job_new(struct mesh *m)
+{
+	struct service_job *s = HN_NEW(struct service_job);
+
+	s->m = m;
+	s->tick = loop_timer_new(m->loop, on_tick, s);
+	s->tell = loop_timer_new(m->loop, on_tell, s);
+	m->jobs = jobs_new(&job_ops, s, identity_id(m->me));
+	return s;
+}
+
+static void cancel_one(const char *id, void *arg)
+{
+	struct buf *ids = arg;
+
+	buf_add(ids, id, strlen(id) + 1);
+}
+
+void service_job_stop(struct service_job *s)
+{
+	struct watcher *w, *tmp;
+	struct buf ids = {0};
+
+	jobs_each(s->m->jobs, cancel_one, &ids);
+	for (size_t at = 0; at < ids.n; at += strlen((char *)ids.p + at) + 1) {
+		enum err e =
+		    jobs_cancel(s->m->jobs, (char *)ids.p + at, now_of(s));
+		(void)e; /* the ended ones */
+	}
+	buf_release(&ids);
+	DL_FOREACH_SAFE (s->watchers, w, tmp) {
+		w->ended = true;
+		watcher_tell(w);
+	}
+	loop_timer_free(s->tick);
+	loop_timer_free(s->tell);
+	s->m->service_job = NULL;
+	jobs_free(s->m->jobs);
+	s->m->jobs = NULL;
+	free(s);
+}
+
+#define LIST_MAX (1u << 20)
+
+const struct rpc_method service_job_methods[] = {
+    {.name = "job.submit",
+     .version = 1,
+     .request = &search_spec_message,
+     .reply = &job_made_message,
+     .serve = serve_submit,
+     .doc = "accept a search; the job id"},
+    {.name = "job.watch",
+     .version = 1,
+     .repeatable = true,
+     .request = &job_ref_message,
+     .reply = &job_info_message,
+     .down = &job_info_message,
+     .max_reply = 16 * LIST_MAX,
+     .serve = serve_watch,
+     .doc = "follow a job to its end"},
+    {.name = "job.list",
+     .version = 1,
+     .repeatable = true,
+     .request = &message_empty,
+     .reply = &job_list_message,
+     .max_reply = LIST_MAX,
+     .serve = serve_list,
+     .doc = "all jobs submitted here"},
+    {.name = "job.show",
+     .version = 1,
+     .repeatable = true,
+     .request = &job_ref_message,
+     .reply = &job_info_message,
+     .max_reply = 16 * LIST_MAX,
+     .serve = serve_show,
+     .doc = "one job, with peers and units"},
+    {.name = "job.cancel",
+     .version = 1,
+     .repeatable = true,
+     .request = &job_ref_message,
+     .reply = &job_info_message,
+     .serve = serve_cancel,
+     .doc = "stop a job on all peers"},
+    {0},
+};
