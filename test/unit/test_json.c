@@ -216,7 +216,7 @@ static void test_depth_limit(void **state)
 
 static void test_size_limit(void **state)
 {
-	char *s = malloc(JSON_MAX_TEXT + 1);
+	char *s = xmalloc(JSON_MAX_TEXT + 1);
 	(void)state;
 	memset(s, ' ', JSON_MAX_TEXT + 1);
 	s[5] = '7';
