@@ -30,21 +30,23 @@ struct rpc_method {
 	const char *name; /* "node.ping" */
 	unsigned version;
 	enum rpc_right right;
-	const char *cap;	/* GRANTED: the capability, for the doc */
-	bool repeatable;	/* a repeat is harmless: may be retried */
+	const char *cap; /* GRANTED: the capability, for the doc */
+	bool repeatable; /* a repeat is harmless: may be retried */
 	const struct message *request;
 	const struct message *reply; /* NULL: message_empty */
 	const struct message *up;    /* chunks caller to callee; NULL: none */
 	const struct message *down;  /* chunks callee to caller; NULL: none */
-	size_t max_request; /* bytes packed; 0: 16 KiB */
-	size_t max_chunk;   /* likewise, either direction; 0: 16 KiB */
-	size_t max_reply;   /* likewise */
+	size_t max_request;	     /* bytes packed; 0: 16 KiB */
+	size_t max_chunk;     /* likewise, either direction; at most 128 KiB */
+	size_t max_reply;     /* likewise */
 	unsigned max_streams; /* at once per session; 0: 16; more: busy */
 	/*
 	 * The serve half. request lives until this call returns. It ends the
 	 * stream, now or later, with rpc_reply or rpc_fail, exactly once; to
-	 * hear of chunks, credit and of the caller leaving it first calls
-	 * rpc_serve. arg is rpc_options.arg.
+	 * hear of chunks, credit and of the caller leaving it calls rpc_serve
+	 * before it returns; chunks that find no callback are dropped, and a
+	 * stream without one stays until it is ended, whether or not anybody
+	 * still listens. arg is rpc_options.arg.
 	 */
 	void (*serve)(struct rpc_stream *st, const void *request, void *arg);
 	const char *doc; /* one line */
@@ -53,20 +55,25 @@ struct rpc_method {
 struct rpc_options {
 	struct hub_options hub; /* arg, record, writable, up, down: see below */
 	const struct rpc_method *const *tables; /* NULL-terminated arrays of */
-	size_t ntables;	   /* rows ending in a row without a name */
-	void *arg;	   /* for serve, authorize, up, down, and hub_options'
-			    * creds, admit, copied_key (hub.arg is ignored) */
-	/* The one place of rights: node/mesh/access.c. */
+	size_t ntables; /* rows ending in a row without a name */
+	void *arg;	/* for serve, authorize, up, down, and hub_options'
+			 * creds, admit, copied_key (hub.arg is ignored) */
+	/* The one place of rights: node/mesh/access.c. Asked before the
+	 * request is decoded; its error and sentence go to the caller. NULL:
+	 * nobody may call us (a client). */
 	enum err (*authorize)(void *arg, struct session *s,
 			      const struct rpc_method *m, struct buf *why);
 	void (*up)(void *arg, struct session *s);
 	void (*down)(void *arg, struct session *s, enum err why,
 		     const char *text, bool dup);
-	unsigned max_streams; /* all methods, per session; 0: 256 */
+	/* All methods, per session and direction; 0: 256. Both sides should
+	 * have the same: the caller counts its calls with it, too. */
+	unsigned max_streams;
 };
 
 struct rpc *rpc_new(const struct rpc_options *o); /* copies o, tables stay */
 struct hub *rpc_hub(struct rpc *r);
+/* Every stream ends with ERR_GONE; the object is gone when done comes. */
 void rpc_stop(struct rpc *r, loop_fn done, void *arg);
 const struct rpc_method *rpc_method_find(struct rpc *r, const char *name);
 /* Every row, in order of the tables. */
@@ -91,8 +98,9 @@ struct rpc_ops {
 /*
  * The call half. timeout_ms 0: no deadline; it travels on the wire, and both
  * sides end with ERR_TIMEOUT. ERR_NOMETHOD if the row is unknown here,
- * ERR_LIMIT if too large, ERR_GONE if the session is down, ERR_BUSY at the
- * stream cap; then no callback comes.
+ * ERR_LIMIT if too large, ERR_GONE if the session is down, retiring (hub_find
+ * knows the one that replaced it) or NULL, ERR_BUSY at the stream cap; then no
+ * callback comes. ops are copied, end is a must; out may be NULL.
  */
 enum err rpc_call(struct rpc *r, struct session *s, const char *method,
 		  const void *request, uint32_t timeout_ms,
@@ -104,7 +112,8 @@ enum err rpc_call(struct rpc *r, struct session *s, const char *method,
 void rpc_serve(struct rpc_stream *st, const struct rpc_ops *ops, void *arg);
 
 /* One chunk. ERR_BUSY: no credit left or the link is full, nothing was
- * taken, room will come. ERR_LIMIT: larger than the row's max_chunk. */
+ * taken, room will come. ERR_LIMIT: larger than the row's max_chunk. ERR_GONE:
+ * the end is known already. */
 enum err rpc_send(struct rpc_stream *st, const void *msg) HN_CHECK;
 /* The caller has no more chunks; the callee sees chunk(NULL). */
 void rpc_send_end(struct rpc_stream *st);

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+set(frame_sources ${CMAKE_SOURCE_DIR}/rpc/frame.c)
+set(rpc_sources ${frame_sources} ${CMAKE_SOURCE_DIR}/rpc/outbox.c
+	${CMAKE_SOURCE_DIR}/rpc/chan.c ${CMAKE_SOURCE_DIR}/rpc/rpc.c)
+hn_test(unit test_frame LINKS hn_base SOURCES ${frame_sources})
+# Over a hub in memory, hence not with hn_rpc, which has the real one.
+hn_test(unit test_rpc LINKS hn_base SOURCES ${rpc_sources}
+	${CMAKE_SOURCE_DIR}/test/support/fake_hub.c)
