@@ -49,7 +49,8 @@ static void test_nbits_edges(void **state)
 	assert_false(target_from_nbits(0x00ffffff, t)); /* shifted away */
 	assert_false(target_from_nbits(0, t));
 	assert_false(target_from_nbits(0xff00ffff, t)); /* over 256 bits */
-	assert_true(target_from_nbits(0x2200ffff, t));	/* its zero byte is */
+	assert_true(target_from_nbits(0x2100ffff, t));	/* its zero byte is */
+	assert_false(target_from_nbits(0x2200ffff, t));
 	assert_true(target_from_nbits(0x01120000, t));
 	assert_int_equal(t[0], 0x12);
 	assert_true(target_from_nbits(0x03123456, t));
