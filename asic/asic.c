@@ -131,7 +131,7 @@ void asic_stop(struct asic *a, loop_fn done, void *arg)
 	a->cpu.driver->close(a->cpu.dev, on_closed, a);
 }
 
-enum err asic_scan_start(struct asic *a, const struct scan_work *w,
+enum err asic_scan_start(struct asic *a, const struct scan_work *w, bool urgent,
 			 const struct asic_scan_ops *ops, void *arg,
 			 struct asic_scan **out)
 {
@@ -148,7 +148,7 @@ enum err asic_scan_start(struct asic *a, const struct scan_work *w,
 	s->ops = *ops;
 	s->arg = arg;
 	s->below = w->start;
-	s->task = s->device->driver->submit(s->device->dev, w, s);
+	s->task = s->device->driver->submit(s->device->dev, w, urgent, s);
 	if (!s->task) {
 		free(s);
 		return ERR_DEVICE;
@@ -278,7 +278,7 @@ void asic_measure(struct asic *a, uint32_t ms, asic_measure_fn done, void *arg)
 	m->done = done;
 	m->arg = arg;
 	m->timer = loop_timer_new(a->loop, on_measure_time, m);
-	if (a->tasks || asic_scan_start(a, &w, &ops, m, &m->scan))
+	if (a->tasks || asic_scan_start(a, &w, false, &ops, m, &m->scan))
 		loop_post(a->loop, on_measure_known, m);
 }
 

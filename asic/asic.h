@@ -47,8 +47,9 @@ struct asic_scan_ops {
 			 size_t n);
 	void (*done)(void *arg, enum err e, uint64_t hashes);
 };
-/* Queues behind what is there; units follow each other without a gap. */
-enum err asic_scan_start(struct asic *a, const struct scan_work *w,
+/* Queues behind what is there (urgent: before it, for small pieces); units
+ * follow each other without a gap. */
+enum err asic_scan_start(struct asic *a, const struct scan_work *w, bool urgent,
 			 const struct asic_scan_ops *ops, void *arg,
 			 struct asic_scan **out) HN_CHECK;
 /* The device stops within 50 ms; done comes with ERR_CANCELED. */
@@ -71,8 +72,7 @@ void asic_batch_cancel(struct asic_batch *b); /* done: ERR_CANCELED */
 /* Measures the software device for about ms milliseconds on all its
  * threads; hash rate in H/s. Skipped (uses the running rate) when busy. */
 typedef void (*asic_measure_fn)(void *arg, uint64_t hashes_per_s);
-void asic_measure(struct asic *a, uint32_t ms, asic_measure_fn done,
-		  void *arg);
+void asic_measure(struct asic *a, uint32_t ms, asic_measure_fn done, void *arg);
 
 struct asic_device_info {
 	char id[32];	   /* "cpu0" */
@@ -80,8 +80,8 @@ struct asic_device_info {
 	const char *kernel;
 	bool hardware; /* false: software */
 	unsigned threads;
-	uint64_t rate;	  /* measured H/s while working, smoothed; 0 none */
-	uint64_t hashes;  /* since start */
+	uint64_t rate;	 /* measured H/s while working, smoothed; 0 none */
+	uint64_t hashes; /* since start */
 	uint64_t shares, hw_errors;
 	unsigned queued, running;
 };

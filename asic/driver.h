@@ -45,7 +45,8 @@ struct asic_driver {
 			 struct buf *why, struct asic_device **out);
 	/* NULL: the device cannot work at all (no thread, unplugged). */
 	struct asic_task *(*submit)(struct asic_device *d,
-				    const struct scan_work *w, void *task_arg);
+				    const struct scan_work *w, bool urgent,
+				    void *task_arg);
 	/* done comes with ERR_CANCELED within 50 ms (a driver says what its
 	 * device can do), or with OK if it was through already. */
 	void (*cancel)(struct asic_device *d, struct asic_task *t);

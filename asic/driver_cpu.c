@@ -79,8 +79,8 @@ struct thread {
 	pthread_t tid;
 	struct asic_device *dev;
 	const struct kernel *kernel; /* the thread's own to set and read */
-	int core;    /* -1: not pinned */
-	double rate; /* nonces per ns, smoothed; 0: not known */
+	int core;		     /* -1: not pinned */
+	double rate;		     /* nonces per ns, smoothed; 0: not known */
 };
 
 struct asic_device {
@@ -334,7 +334,8 @@ static void start_threads(struct asic_device *d)
 	}
 }
 
-static struct asic_task *task_add(struct asic_device *d, struct asic_task *t)
+static struct asic_task *task_add(struct asic_device *d, struct asic_task *t,
+				  bool urgent)
 {
 	start_threads(d);
 	if (!d->started) {
@@ -344,7 +345,10 @@ static struct asic_task *task_add(struct asic_device *d, struct asic_task *t)
 	t->dev = d;
 	t->queued = true;
 	pthread_mutex_lock(&d->lock);
-	DL_APPEND(d->queue, t);
+	if (urgent)
+		DL_PREPEND(d->queue, t);
+	else
+		DL_APPEND(d->queue, t);
 	d->open++;
 	t->reported_ns = clock_ns();
 	pthread_cond_broadcast(&d->work);
@@ -364,7 +368,8 @@ static struct asic_task *task_new(void)
 }
 
 static struct asic_task *cpu_submit(struct asic_device *d,
-				    const struct scan_work *w, void *task_arg)
+				    const struct scan_work *w, bool urgent,
+				    void *task_arg)
 {
 	struct asic_task *t = task_new();
 
@@ -373,7 +378,7 @@ static struct asic_task *cpu_submit(struct asic_device *d,
 	t->end = w->end;
 	t->mask = kernel_mask((unsigned)w->share_bits);
 	kernel_job_init(&t->job, w->header);
-	return task_add(d, t);
+	return task_add(d, t, urgent);
 }
 
 static struct asic_task *cpu_batch(struct asic_device *d,
@@ -388,7 +393,7 @@ static struct asic_task *cpu_batch(struct asic_device *d,
 	t->rounds = rounds;
 	t->digests = xcalloc(n, sizeof(*t->digests));
 	t->batch_done = done;
-	return task_add(d, t);
+	return task_add(d, t, false);
 }
 
 static void cpu_cancel(struct asic_device *d, struct asic_task *t)

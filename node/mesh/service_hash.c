@@ -273,7 +273,8 @@ enum err service_hash_assign(struct mesh *m, const struct lease *l)
 	memcpy(u->job, l->job, sizeof(u->job));
 	u->worker = l->worker;
 	if (node_id_eq(&l->worker, identity_id(m->me)))
-		e = asic_scan_start(m->asic, &u->work, &own_ops, u, &u->scan);
+		e = asic_scan_start(m->asic, &u->work, false, &own_ops, u,
+				    &u->scan);
 	else
 		e = call_remote(u, l->expected_ms);
 	if (e)
@@ -343,7 +344,7 @@ enum err service_hash_rescan(struct mesh *m, uint64_t check_id,
 
 	u->check = true;
 	enum err e =
-	    asic_scan_start(m->asic, &u->work, &check_ops, u, &u->scan);
+	    asic_scan_start(m->asic, &u->work, true, &check_ops, u, &u->scan);
 	if (e)
 		unit_free(u);
 	return e;
@@ -513,8 +514,8 @@ static void serve_search(struct rpc_stream *st, const void *request, void *arg)
 	strcpy(v->job, q->job);
 	answer_init(&v->answer);
 	enum err e = s->stopped ? ERR_GONE
-				: asic_scan_start(m->asic, &w, &serve_scan_ops,
-						  v, &v->scan);
+				: asic_scan_start(m->asic, &w, false,
+						  &serve_scan_ops, v, &v->scan);
 	if (e) {
 		rpc_fail(st, e, "the device takes no work");
 		free(v);

@@ -6,6 +6,7 @@
  * bring it forward to the end of this round.
  */
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -83,14 +84,37 @@ static void op_rescan_cancel(void *arg, uint64_t check_id)
 	service_hash_rescan_cancel(s->m, check_id);
 }
 
+/* Dropping a peer takes its workers from the coordinator, which is busy now:
+ * it waits for the end of this round. */
+struct bad_peer {
+	struct mesh *m;
+	struct node_id id;
+	bool proof;
+	char why[200];
+};
+
+static void on_peer_bad(void *arg)
+{
+	struct bad_peer *b = arg;
+
+	if (b->m->peers && !b->m->stopping)
+		peers_drop(b->m->peers, &b->id, b->proof, b->why);
+	free(b);
+}
+
 static void op_peer_bad(void *arg, const struct node_id *id, bool proof,
 			const char *why)
 {
 	struct service_job *s = arg;
+	struct bad_peer *b = HN_NEW(struct bad_peer);
 
 	log_warn("work", "%s dropped: %s; its units are done again peer=%s",
 		 node_str(id), why, node_str(id));
-	peers_drop(s->m->peers, id, proof, why);
+	b->m = s->m;
+	b->id = *id;
+	b->proof = proof;
+	snprintf(b->why, sizeof(b->why), "%s", why);
+	loop_post(s->m->loop, on_peer_bad, b);
 }
 
 static void op_changed(void *arg, const char *job, bool ended)
@@ -305,9 +329,6 @@ static void serve_list(struct rpc_stream *st, const void *request, void *arg)
 
 	(void)request;
 	jobs_each(l.m->jobs, list_one, &l);
-	/* A list names jobs; their hits are job.show's. */
-	for (size_t i = 0; i < l.n; i++)
-		l.infos[i].hits = (struct list){0};
 	reply.jobs = (struct list){l.infos, l.n};
 	rpc_reply(st, &reply);
 	free(l.infos);
@@ -326,7 +347,8 @@ static void watcher_tell(struct watcher *w)
 	struct arena a = {0};
 	struct job_info info;
 
-	enum err e = info_of(w->s->m, w->job, JOB_BRIEF, &a, &info);
+	enum job_detail detail = w->ended ? JOB_PEERS : JOB_BRIEF;
+	enum err e = info_of(w->s->m, w->job, detail, &a, &info);
 	w->due = false;
 	w->told_ms = now_of(w->s);
 	if (e || w->ended) {
@@ -336,7 +358,6 @@ static void watcher_tell(struct watcher *w)
 			rpc_reply(w->st, &info);
 		watcher_free(w);
 	} else {
-		info.hits = (struct list){0};
 		if (rpc_send(w->st, &info))
 			w->due = true;
 	}
@@ -375,12 +396,12 @@ static void serve_watch(struct rpc_stream *st, const void *request, void *arg)
 	struct arena a = {0};
 	struct job_info info;
 
-	enum err e = info_of(m, q->job ? q->job : "", JOB_BRIEF, &a, &info);
+	enum err e = info_of(m, q->job ? q->job : "", JOB_PEERS, &a, &info);
 	if (e) {
 		fail_unknown(st, e, q->job);
-	} else if (info.seconds >= 0 && (!strcmp(info.state, "done") ||
-					 !strcmp(info.state, "failed") ||
-					 !strcmp(info.state, "canceled"))) {
+	} else if ((!strcmp(info.state, "done") ||
+		    !strcmp(info.state, "failed") ||
+		    !strcmp(info.state, "canceled"))) {
 		rpc_reply(st, &info);
 	} else {
 		struct watcher *w = HN_NEW(struct watcher);

@@ -122,7 +122,8 @@ static void test_scan_finds_all_shares_in_order(void **state)
 
 	(void)state;
 	setup(&r, 3, NULL);
-	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &r.scan), OK);
+	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &r.scan),
+			 OK);
 	finish(&r);
 	assert_int_equal(r.e, OK);
 	assert_int_equal(r.below, w.end);
@@ -138,7 +139,8 @@ static void test_scan_solves_block_125552(void **state)
 
 	(void)state;
 	setup(&r, 2, NULL);
-	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &r.scan), OK);
+	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &r.scan),
+			 OK);
 	finish(&r);
 	assert_int_equal(r.shares.n, 4);
 	assert_int_equal(*(uint32_t *)(void *)r.shares.p, 0x9546a142);
@@ -152,7 +154,8 @@ static void test_top_of_the_nonce_space(void **state)
 
 	(void)state;
 	setup(&r, 2, "scalar");
-	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &r.scan), OK);
+	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &r.scan),
+			 OK);
 	finish(&r);
 	assert_int_equal(r.below, NONCES);
 	check_shares(&r, &w);
@@ -166,7 +169,8 @@ static void test_every_nonce_is_a_share_at_zero_bits(void **state)
 
 	(void)state;
 	setup(&r, 2, NULL);
-	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &r.scan), OK);
+	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &r.scan),
+			 OK);
 	finish(&r);
 	assert_int_equal(r.shares.n / 4, 5000);
 	buf_release(&r.shares);
@@ -180,7 +184,8 @@ static void test_cancel_stops_soon_and_keeps_the_prefix(void **state)
 	(void)state;
 	setup(&r, 2, "scalar");
 	r.cancel_at = 1;
-	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &r.scan), OK);
+	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &r.scan),
+			 OK);
 	finish(&r);
 	assert_int_equal(r.e, ERR_CANCELED);
 	assert_true(r.below > 0 && r.below < NONCES);
@@ -199,13 +204,57 @@ static void test_cancel_of_a_queued_scan(void **state)
 	(void)state;
 	setup(&r, 1, "scalar");
 	r.want = 2;
-	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &r.scan), OK);
-	assert_int_equal(asic_scan_start(r.a, &later, &ops, &r, &second), OK);
+	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &r.scan),
+			 OK);
+	assert_int_equal(asic_scan_start(r.a, &later, false, &ops, &r, &second),
+			 OK);
 	asic_scan_cancel(second);
 	finish(&r);
 	assert_int_equal(r.done, 2);
 	assert_int_equal(r.hashes, 200000);
 	buf_release(&r.shares);
+}
+
+struct order {
+	struct run *r;
+	unsigned *clock, at;
+};
+
+static void on_order_done(void *arg, enum err e, uint64_t hashes)
+{
+	struct order *o = arg;
+
+	o->at = ++*o->clock;
+	on_done(o->r, e, hashes);
+}
+
+static void on_order_progress(void *arg, uint64_t below, const uint32_t *shares,
+			      size_t n)
+{
+	(void)arg, (void)below, (void)shares, (void)n;
+}
+
+static void test_urgent_goes_before_what_waits(void **state)
+{
+	static const struct asic_scan_ops order_ops = {on_order_progress,
+						       on_order_done};
+	struct run r;
+	unsigned clock = 0;
+	struct order o[3] = {{&r, &clock, 0}, {&r, &clock, 0}, {&r, &clock, 0}};
+	struct scan_work w = work(0, 2000000, 32), small = work(0, 1000, 32);
+	struct asic_scan *s;
+
+	(void)state;
+	setup(&r, 1, "scalar");
+	r.want = 3;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(
+		    asic_scan_start(r.a, &w, false, &order_ops, &o[i], &s), OK);
+	assert_int_equal(
+	    asic_scan_start(r.a, &small, true, &order_ops, &o[2], &s), OK);
+	finish(&r);
+	assert_int_equal(o[2].at, 1);
+	assert_true(o[0].at < o[1].at);
 }
 
 static void test_shrink_gives_back_the_untouched_part(void **state)
@@ -215,7 +264,8 @@ static void test_shrink_gives_back_the_untouched_part(void **state)
 
 	(void)state;
 	setup(&r, 2, "scalar");
-	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &r.scan), OK);
+	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &r.scan),
+			 OK);
 	uint64_t end = asic_scan_shrink(r.scan, 300000);
 	assert_true(end >= 300000 && end < NONCES);
 	finish(&r);
@@ -234,8 +284,10 @@ static void test_stop_cancels_what_runs(void **state)
 	(void)state;
 	setup(&r, 2, NULL);
 	r.want = 99;
-	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &r.scan), OK);
-	assert_int_equal(asic_scan_start(r.a, &w, &ops, &r, &second), OK);
+	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &r.scan),
+			 OK);
+	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &second),
+			 OK);
 	asic_stop(r.a, on_stopped, &r);
 	finish(&r);
 	assert_int_equal(r.done, 2);
@@ -353,6 +405,7 @@ int main(void)
 	    cmocka_unit_test(test_every_nonce_is_a_share_at_zero_bits),
 	    cmocka_unit_test(test_cancel_stops_soon_and_keeps_the_prefix),
 	    cmocka_unit_test(test_cancel_of_a_queued_scan),
+	    cmocka_unit_test(test_urgent_goes_before_what_waits),
 	    cmocka_unit_test(test_shrink_gives_back_the_untouched_part),
 	    cmocka_unit_test(test_stop_cancels_what_runs),
 	    cmocka_unit_test(test_measure_tells_a_rate),
