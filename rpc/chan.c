@@ -82,6 +82,12 @@ static void stop_waiting(struct rpc_stream *st)
 	st->waiting = false;
 }
 
+void chan_retire(struct chan *c)
+{
+	if (!c->streams)
+		session_close(c->s, OK, "replaced by another session");
+}
+
 /* Out of the channel; the memory stays. */
 static void detach(struct rpc_stream *st)
 {
@@ -104,8 +110,8 @@ static void detach(struct rpc_stream *st)
 	}
 	buf_release(&st->part);
 	st->chan = NULL;
-	if (c->s && !c->streams && session_retiring(c->s))
-		rpc_sweep_soon(c->rpc);
+	if (c->s && session_retiring(c->s))
+		chan_retire(c);
 }
 
 void stream_end(struct rpc_stream *st)

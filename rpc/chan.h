@@ -42,7 +42,7 @@ struct rpc {
 	/* Streams with a deadline, in no order: the timer is set to the
 	 * earliest and scans all when it fires. Those due move to expired. */
 	struct rpc_stream *timed, *expired;
-	struct loop_timer *deadline, *sweep;
+	struct loop_timer *deadline;
 	uint64_t due; /* loop_ms the deadline timer is set to; 0: not set */
 	struct rpc_stream *orphans;
 	struct buf scratch; /* for packing; empty between calls */
@@ -111,6 +111,8 @@ struct chan *chan_new(struct rpc *r, struct session *s);
 /* Ends every stream with ERR_GONE and frees the channel. */
 void chan_down(struct chan *c, const char *text);
 enum err chan_record(struct chan *c, const uint8_t *p, size_t n) HN_CHECK;
+/* The session was replaced: closes it if no stream is left on it. */
+void chan_retire(struct chan *c);
 /* Sends what waits, as far as there is room. Calls room callbacks. */
 void chan_pump(struct chan *c);
 /* Posts a pump if something could be sent now. */
@@ -133,8 +135,6 @@ void stream_try_wait(struct rpc_stream *st);
 /* Of rpc.c: the list of deadlines. */
 void rpc_time_set(struct rpc_stream *st, uint32_t timeout_ms);
 void rpc_time_drop(struct rpc_stream *st);
-/* A stream left a session that was replaced. */
-void rpc_sweep_soon(struct rpc *r);
 const struct method_slot *rpc_slot_find(struct rpc *r, const char *name);
 size_t rpc_max_request(const struct rpc_method *m);
 size_t rpc_max_chunk(const struct rpc_method *m);

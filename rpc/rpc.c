@@ -29,9 +29,6 @@
 #define DEFAULT_BYTES 16384u
 #define DEFAULT_METHOD_STREAMS 16u
 #define DEFAULT_STREAMS 256u
-/* A replaced session stays a little for calls that are under way to us from
- * a peer that has not seen the other one yet. */
-#define SWEEP_MS 500
 /* Far from the end of the numbers: what is queued has none yet. */
 #define NUMBERS_END 0xfff00000u
 #define SCRATCH_KEEP (256u << 10)
@@ -179,34 +176,22 @@ static void on_deadline(void *arg)
 
 /* Sessions */
 
-static void on_sweep(void *arg)
-{
-	struct rpc *r = arg;
-	struct chan *c, *next;
-
-	DL_FOREACH_SAFE (r->chans, c, next) {
-		if (!c->streams && session_is_up(c->s) &&
-		    session_retiring(c->s))
-			session_close(c->s, ERR_GONE,
-				      "replaced by another session");
-	}
-}
-
-void rpc_sweep_soon(struct rpc *r)
-{
-	if (!loop_timer_armed(r->sweep))
-		loop_timer_set(r->sweep, SWEEP_MS);
-}
-
 static void on_up(void *arg, struct session *s)
 {
 	struct rpc *r = arg;
 
 	chan_new(r, s);
-	/* This or an older session to the same peer may be retiring now. */
-	rpc_sweep_soon(r);
 	if (r->o.up)
 		r->o.up(r->o.arg, s);
+}
+
+static void on_retire(void *arg, struct session *s)
+{
+	struct chan *c = session_user(s);
+
+	(void)arg;
+	if (c)
+		chan_retire(c);
 }
 
 static enum err on_record(void *arg, struct session *s, const uint8_t *p,
@@ -275,7 +260,6 @@ struct rpc *rpc_new(const struct rpc_options *o)
 	r->loop = o->hub.loop;
 	collect_rows(r);
 	r->deadline = loop_timer_new(r->loop, on_deadline, r);
-	r->sweep = loop_timer_new(r->loop, on_sweep, r);
 
 	struct hub_options h = o->hub;
 	h.arg = r;
@@ -283,6 +267,7 @@ struct rpc *rpc_new(const struct rpc_options *o)
 	h.admit = o->hub.admit ? on_admit : NULL;
 	h.copied_key = o->hub.copied_key ? on_copied_key : NULL;
 	h.up = on_up;
+	h.retire = on_retire;
 	h.record = on_record;
 	h.writable = on_writable;
 	h.down = on_down;
@@ -305,7 +290,6 @@ static void on_free(void *arg)
 		st->rpc = NULL;
 	assert(!r->chans);
 	loop_timer_free(r->deadline);
-	loop_timer_free(r->sweep);
 	HASH_CLEAR(hh, r->by_name);
 	free(r->slots);
 	buf_release(&r->scratch);

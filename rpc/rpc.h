@@ -53,11 +53,13 @@ struct rpc_method {
 };
 
 struct rpc_options {
-	struct hub_options hub; /* arg, record, writable, up, down: see below */
-	const struct rpc_method *const *tables; /* NULL-terminated arrays of */
-	size_t ntables; /* rows ending in a row without a name */
-	void *arg;	/* for serve, authorize, up, down, and hub_options'
-			 * creds, admit, copied_key (hub.arg is ignored) */
+	/* arg and the callbacks record, writable, retire, up, down are ours. */
+	struct hub_options hub;
+	/* ntables arrays of rows, each ending in a row without a name. */
+	const struct rpc_method *const *tables;
+	size_t ntables;
+	void *arg; /* for serve, authorize, up, down, and hub_options'
+		    * creds, admit, copied_key (hub.arg is ignored) */
 	/* The one place of rights: node/mesh/access.c. Asked before the
 	 * request is decoded; its error and sentence go to the caller. NULL:
 	 * nobody may call us (a client). */

@@ -302,6 +302,7 @@ void fake_session_cut(struct session *s)
 void fake_session_retire(struct session *s)
 {
 	s->retiring = true;
+	s->hub->o.retire(s->hub->o.arg, s);
 }
 
 struct fake_stats fake_session_stats(const struct session *s)
