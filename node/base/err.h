@@ -8,7 +8,7 @@
  * One list of error codes for the whole program: what the caller can do about
  * it, the name on the wire and in JSON, the exit code of the command line
  * (users' conventions, sysexits-like), the HTTP status, and the advice that is
- * printed. The numbers are wire values (rpc/PROTOCOL.md section 6): append
+ * printed. The numbers are wire values (rpc/PROTOCOL.md section 8): append
  * only.
  *
  * X(code, number, wire name, exit code, HTTP status, text)
