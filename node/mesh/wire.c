@@ -49,6 +49,8 @@ static const struct field node_info_fields[] = {
     FIELD_LIST(struct node_info, methods, 128, &method_info_message,
 	       "its methods"),
     FIELD_U64(struct node_info, suites, 0, "bit 0 ChaChaPoly, bit 1 AESGCM"),
+    FIELD_U64(struct node_info, dht_port, 65535, "UDP; 0: no DHT"),
+    FIELD_STRS(struct node_info, topics, 256, "offered and joined topics"),
 };
 const struct message node_info_message =
     MESSAGE("node_info", struct node_info, node_info_fields);
@@ -64,6 +66,7 @@ static const struct field node_changed_fields[] = {
     FIELD_U64(struct node_changed, seq, 0, "ascending since its start"),
     FIELD_LIST(struct node_changed, offers, 64, &cap_info_message,
 	       "what it offers now"),
+    FIELD_STRS(struct node_changed, topics, 256, "offered and joined topics"),
 };
 const struct message node_changed_message =
     MESSAGE("node_changed", struct node_changed, node_changed_fields);
@@ -118,6 +121,7 @@ static const struct field mesh_enrolled_fields[] = {
 	       "nodes left out"),
     FIELD_LIST(struct mesh_enrolled, known, 64, &known_node_message,
 	       "whom to dial first"),
+    FIELD_FIXED(struct mesh_enrolled, rekey_sig, "of the last rekey"),
 };
 const struct message mesh_enrolled_message =
     MESSAGE("mesh_enrolled", struct mesh_enrolled, mesh_enrolled_fields);

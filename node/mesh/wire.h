@@ -58,6 +58,8 @@ struct node_info { /* node.info's reply */
 	struct strs address; /* announced */
 	struct list methods; /* method_info */
 	uint64_t suites;
+	uint64_t dht_port;  /* UDP; 0: no DHT */
+	struct strs topics; /* offered and joined */
 };
 extern const struct message node_info_message;
 
@@ -70,6 +72,7 @@ extern const struct message node_health_message;
 struct node_changed {	    /* node.changed: what changed between records */
 	uint64_t seq;	    /* ascending per boot */
 	struct list offers; /* cap_info */
+	struct strs topics; /* offered and joined */
 };
 extern const struct message node_changed_message;
 
@@ -106,6 +109,7 @@ struct mesh_enrolled { /* reply */
 	struct bytes cert;
 	struct list excluded; /* wire_id */
 	struct list known;    /* known_node: whom to dial first */
+	uint8_t rekey_sig[64]; /* of the last rekey: mesh_newkey.sig */
 };
 struct known_node {
 	uint8_t id[32];
