@@ -113,11 +113,24 @@ INLINE V v_add3(V x, V y, V z)
 		EACH(ROUND(b, c, d, e, f, g, h, a, hkw(a, (t) + 7))); \
 	} while (0)
 
+/*
+ * gcc would carry many words from round to round in registers, and for that
+ * spill the states: it is not to know what memory holds.
+ */
+#ifdef __clang__
+#define IN_MEMORY(x) ((void)0)
+#else
+#define IN_MEMORY(x) __asm__("" : "+m"(x))
+#endif
+
 /* W of stream i at round t is w[i][t]. */
 INLINE V expand(V *w)
 {
-	return *w = v_add(v_add(w[-16], small0(w[-15])),
-			  v_add(w[-7], small1(w[-2])));
+	V x = v_add(v_add(w[-16], small0(w[-15])), v_add(w[-7], small1(w[-2])));
+
+	*w = x;
+	IN_MEMORY(*w);
+	return x;
 }
 
 #define K1(t) v_set1(sha256_k[t])

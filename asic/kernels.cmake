@@ -52,3 +52,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
 	hn_kernel(kernel_avx2.c -mavx2)
 	hn_kernel(kernel_avx512.c -mavx512f -mavx512bw -mavx512dq -mavx512vl)
 endif()
+
+# Apart from hn_asic, so that only `bench hash` brings OpenSSL in.
+pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+hn_room(hn_asic_bench LINKS hn_asic PkgConfig::CRYPTO Threads::Threads
+	SOURCES bench.c)

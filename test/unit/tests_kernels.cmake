@@ -5,3 +5,4 @@ hn_test(unit test_batch LINKS hn_asic)
 # It counts what the code under test allocates.
 target_link_options(test_batch PRIVATE -Wl,--wrap=malloc,--wrap=calloc
 	-Wl,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign)
+hn_test(unit test_bench LINKS hn_asic_bench)
