@@ -54,7 +54,7 @@ struct session_hello {
 	uint64_t version;  /* protocol version */
 	uint64_t features; /* bits */
 	uint8_t boot_id[8];
-	uint64_t unix_ms; /* its wall clock */
+	uint64_t unix_ms;  /* its wall clock */
 	struct bytes cert; /* empty: none */
 };
 
@@ -70,7 +70,7 @@ struct hub_options {
 	uint32_t handshake_ms; /* [5000] */
 	uint32_t rekey_ms;     /* [600000] */
 	uint64_t rekey_bytes;  /* [1 << 30] */
-	bool posted_io; /* tests, measurements: link.h, LINK_POSTED */
+	bool posted_io;	       /* tests, measurements: link.h, LINK_POSTED */
 
 	void *arg;
 	void (*creds)(void *arg, struct session_creds *out);
@@ -142,11 +142,13 @@ size_t hub_each(struct hub *h, void (*fn)(struct session *s, void *arg),
 		void *arg); /* sessions that are up; returns how many */
 
 /* Counters, each also in `status`. */
-#define HUB_COUNTERS(X)                                                        \
-	X(handshakes_in) X(handshakes_out) X(handshakes_failed)                \
-	X(flood_closed) X(bad_magic) X(bad_version) X(bad_psk) X(bad_auth)     \
-	X(bad_records) X(self_dials) X(dups_closed) X(copied_keys)             \
+/* clang-format off */
+#define HUB_COUNTERS(X) \
+	X(handshakes_in) X(handshakes_out) X(handshakes_failed) \
+	X(flood_closed) X(bad_magic) X(bad_version) X(bad_psk) X(bad_auth) \
+	X(bad_records) X(self_dials) X(dups_closed) X(copied_keys) \
 	X(lost_silent) X(lost_reset) X(rekeys)
+/* clang-format on */
 struct hub_counters {
 #define X(name) uint64_t name;
 	HUB_COUNTERS(X)
@@ -167,6 +169,7 @@ size_t session_queued(const struct session *s); /* not yet in the kernel */
  * Low marks, because a small call waits behind what is queued. */
 #define SESSION_HIGH (128u << 10)
 #define SESSION_LOW (64u << 10)
+#define SESSION_MAX (16u << 20) /* above: closed, the peer does not read */
 
 /* rpc tells how many calls wait for this peer: the silence limit changes. */
 void session_outstanding(struct session *s, int delta);
