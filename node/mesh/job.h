@@ -3,9 +3,11 @@
 #define HN_MESH_JOB_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "asic/work.h"
+#include "node/base/buf.h"
 #include "node/base/err.h"
 #include "node/base/fields.h"
 #include "node/base/identity.h"
@@ -15,9 +17,9 @@
  * evidence and end (decisions D13, D15, D16). Pure: no I/O, no clock, no
  * randomness of its own. Time is an argument (ms, monotonic, never going
  * back), randomness a callback, and what must happen outside goes through
- * struct jobs_ops; so one simulator runs thousands of them. Ops are never
- * called from inside ops' own results; they may be called from any jobs_*
- * function that takes `now`. Loop thread only.
+ * struct jobs_ops; so one simulator runs thousands of them. Ops may be called
+ * from any jobs_* function that takes `now`; they must not call such a one
+ * themselves (they post, or answer later). Loop thread only.
  *
  * In this file a worker is a peer (or this node) that offers the capability
  * of a job. The caller says who is there; the coordinator decides who gets
@@ -45,8 +47,10 @@ struct search_spec {
 	uint64_t start, end;	/* nonces [start, end) */
 	uint8_t target[32];	/* little-endian number */
 	bool all;		/* do not stop at the first hit */
-	uint64_t wait_ms;	/* nobody to do it for so long: ERR_NOPEER */
-	uint64_t check_permille; /* re-scan budget: share of one core, 50 */
+	uint64_t wait_ms;	/* nobody to do it for so long: ERR_NOPEER; 0 is
+				 * no waiting at all, at most 7 days */
+	uint64_t check_permille; /* re-scan budget: share of one core, 50; the
+				  * open jobs share it out among them */
 };
 extern const struct message search_spec_message;
 enum err search_spec_check(const struct search_spec *s, struct buf *why)
@@ -67,10 +71,13 @@ struct jobs_ops {
 	 * progress and end come by jobs_progress and jobs_lease_end. */
 	enum err (*assign)(void *arg, const struct lease *l);
 	/* Take it back; jobs_lease_end (ERR_CANCELED) may still come, or not:
-	 * the lease is closed already and late words are clipped. */
+	 * the lease is closed already and late words are clipped. Also called
+	 * for all that is open when a job ends. */
 	void (*revoke)(void *arg, uint64_t lease_id);
-	/* Scan this piece on our own device to check a worker; the result
-	 * comes by jobs_rescan_end. An error: not covered. */
+	/* Scan this piece on our own device to check a worker, before any unit
+	 * that waits there; the result comes by jobs_rescan_end. At most 256
+	 * run at a time, each well under a millisecond of one core as a rule.
+	 * An error: not covered. */
 	enum err (*rescan)(void *arg, uint64_t check_id,
 			   const struct scan_work *w);
 	void (*rescan_cancel)(void *arg, uint64_t check_id);
@@ -83,7 +90,15 @@ struct jobs_ops {
 
 struct jobs *jobs_new(const struct jobs_ops *ops, void *arg,
 		      const struct node_id *self);
-void jobs_free(struct jobs *j); /* calls no op */
+void jobs_free(struct jobs *j); /* calls no op; NULL is fine */
+
+/* Simulations put another hash in the place of the reference: the digest of
+ * the header with this nonce. Before the first job. */
+void jobs_set_judge(struct jobs *j,
+		    void (*judge)(void *arg,
+				  const uint8_t header[static HEADER_SIZE],
+				  uint32_t nonce, uint8_t digest[static 32]),
+		    void *arg);
 
 /*
  * Rate 0: not known; it gets a small first unit. core_rate is what one core
@@ -96,7 +111,9 @@ struct worker_offer {
 	uint64_t rtt_ms;
 	uint64_t slots; /* units it takes at once; 0: two */
 };
-/* New or changed worker of capability cap ("hash/sha256d"). */
+/* New or changed worker of capability cap ("hash/sha256d"); gets its work at
+ * once. One that was found bad stays without. Its rate counts until we have
+ * measured it; our own node is a worker like others, but trusted. */
 void jobs_worker(struct jobs *j, const char *cap, const struct worker_offer *w,
 		 uint64_t now);
 /* Gone: its leases are cut at their last prefix and given to others. */
@@ -104,27 +121,36 @@ void jobs_worker_gone(struct jobs *j, const char *cap,
 		      const struct node_id *id, uint64_t now);
 
 /* Accepts a job; its id goes to `id`. ERR_INPUT with a sentence; ERR_BUSY
- * when JOB_MAX_OPEN are open. Work is handed out at the next jobs_tick. */
+ * when JOB_MAX_OPEN are open. Work is handed out at the next jobs_tick: call
+ * it soon. */
 enum err jobs_submit_search(struct jobs *j, const struct search_spec *s,
 			    uint64_t now, struct buf *why,
 			    char id[static JOB_ID_SIZE]) HN_CHECK;
+/* ERR_NOTFOUND; a unique prefix is enough. One that has ended stays so. */
 enum err jobs_cancel(struct jobs *j, const char *id, uint64_t now) HN_CHECK;
 
 /* A worker's word: all of its lease below `below` is done, with these
- * further shares. Checked here; a lie drops the worker. An unknown or closed
- * lease is counted as late and clipped against what is done. */
+ * further shares. The caller has made sure that it comes from the lease's
+ * worker. Checked here; a lie drops the worker. The words of one lease come in
+ * their order (a stream keeps it); one that says nothing new came twice and is
+ * ignored. Words about a lease that was taken back still count for nonces that
+ * nobody else did meanwhile; the rest is counted as late. An unknown lease is
+ * ignored. */
 void jobs_progress(struct jobs *j, uint64_t lease_id, uint64_t below,
 		   const uint32_t *shares, size_t n, uint64_t now);
 /* The end of a lease: OK means all of it is done (and told by progress, and
- * its signature was good: the caller checked). Anything else gives back what
- * is above the last prefix; ERR_BUSY is no fault of the worker. */
+ * its signature was good: the caller checked) with so many hashes; OK without
+ * that drops the worker, and so does ERR_CRYPTO, an answer without a good
+ * signature. Anything else gives back what is above the last prefix, and the
+ * worker rests for 0.5 s, doubling. */
 void jobs_lease_end(struct jobs *j, uint64_t lease_id, enum err e,
 		    uint64_t hashes, uint64_t now);
 void jobs_rescan_end(struct jobs *j, uint64_t check_id, enum err e,
 		     const uint32_t *shares, size_t n, uint64_t now);
 
 /* Does what is due: hands out work, expires leases, spends the re-scan
- * budget, ends jobs. Returns when to call again at the latest (ms). */
+ * budget, ends jobs. Returns when to call again at the latest (ms); other
+ * calls need no jobs_tick after them, except a submission. */
 uint64_t jobs_tick(struct jobs *j, uint64_t now);
 
 /* Does any open job need this capability? (To follow topics, publish want.) */
@@ -172,15 +198,17 @@ struct job_info {
 	double eta_s;	       /* -1: unknown */
 	uint64_t peers;	       /* how many did work */
 	uint64_t workers;      /* at work now */
-	double checked;	       /* fraction re-scanned, 0..1 */
+	double checked;	       /* fraction re-scanned of what others did, 0..1;
+				* 1 when all was our own work */
 	uint64_t expected_shares, shares, rehashed, pieces;
-	uint64_t late;	       /* hashes answered twice and dropped */
+	uint64_t late;	       /* hashes done twice; counted once */
 	uint64_t pending, assigned, computing, done, failed; /* units */
 	char *header, *target; /* hex as given; as explorers show it */
 	bool all;
-	struct list hits;      /* struct job_hit; with all */
+	struct list hits;      /* struct job_hit; with all; not in brief */
 	struct list by_peer;   /* struct job_peer; job.show only */
-	struct list units;     /* struct job_unit; job.show with units */
+	struct list units;     /* struct job_unit; job.show with units: those
+				* in hands and the last 256 */
 	char *note;	       /* D15's sentence on what stays unseen */
 };
 extern const struct message job_info_message;

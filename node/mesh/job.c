@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The table of jobs and their life: QUEUED until the first unit is in
+ * somebody's hands, RUNNING until the range is done and looked over, then
+ * DONE, FAILED or CANCELED.
+ *
+ * Every event (a worker's word, an end, a result of our own scan) changes the
+ * accounts first, then job_step looks whether that ends the job, then free
+ * slots are filled. jobs_tick adds what only time brings.
+ */
+#include "node/mesh/job.h"
+
+#include "node/base/mem.h"
+#include "node/mesh/job_impl.h"
+#include "node/mesh/sched.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#define TICK_MS 250
+#define TICK_WATCH_MS 50 /* while slow workers are watched */
+#define TICK_IDLE_MS 60000
+
+#define LAST_WORD_MS 1000 /* for the signed end of a unit that is done */
+#define LAST_LOOK_MS 3000 /* for what is still being scanned again */
+#define RATE_MS 1000
+
+static void job_free(struct job *job);
+static void job_end(struct job *job, enum job_state state, enum err error,
+		    const char *text, uint64_t now);
+
+const char *job_state_str(enum job_state s)
+{
+	switch (s) {
+	case JOB_QUEUED:
+		return "queued";
+	case JOB_RUNNING:
+		return "running";
+	case JOB_DONE:
+		return "done";
+	case JOB_FAILED:
+		return "failed";
+	case JOB_CANCELED:
+		return "canceled";
+	}
+	return "unknown";
+}
+
+struct jobs *jobs_new(const struct jobs_ops *ops, void *arg,
+		      const struct node_id *self)
+{
+	struct jobs *j = HN_NEW(struct jobs);
+
+	j->ops = *ops;
+	j->arg = arg;
+	j->self = *self;
+	j->judge = judge_reference;
+	/* Lease ids are never used again, by another start of this node
+	 * neither. */
+	j->next_id = ops->random(arg) >> 1;
+	return j;
+}
+
+static void no_revoke(void *arg, uint64_t lease_id)
+{
+	(void)arg;
+	(void)lease_id;
+}
+
+static void no_change(void *arg, const char *job, bool ended)
+{
+	(void)arg;
+	(void)job;
+	(void)ended;
+}
+
+void jobs_free(struct jobs *j)
+{
+	if (!j)
+		return;
+	j->ops.revoke = no_revoke;
+	j->ops.rescan_cancel = no_revoke;
+	j->ops.changed = no_change;
+	while (j->open)
+		job_end(j->open, JOB_CANCELED, ERR_CANCELED, "", 0);
+	while (j->ended)
+		job_free(j->ended);
+	for (size_t i = 0; i < HN_COUNT(j->pools); i++)
+		pool_release(&j->pools[i]);
+	free(j);
+}
+
+void jobs_set_judge(struct jobs *j,
+		    void (*judge)(void *arg,
+				  const uint8_t header[static HEADER_SIZE],
+				  uint32_t nonce, uint8_t digest[static 32]),
+		    void *arg)
+{
+	j->judge = (struct judge){judge, arg};
+}
+
+void jobs_set_core_rate(struct jobs *j, uint64_t hashes_per_s)
+{
+	j->core_rate = hashes_per_s;
+}
+
+uint64_t jobs_fresh_id(struct jobs *j)
+{
+	return ++j->next_id;
+}
+
+struct pool *jobs_pool(struct jobs *j, const char *cap)
+{
+	for (size_t i = 0; i < KIND_COUNT; i++)
+		if (!strcmp(kind_list[i]->cap, cap))
+			return &j->pools[i];
+	return NULL;
+}
+
+/* Workers */
+
+void jobs_worker(struct jobs *j, const char *cap, const struct worker_offer *o,
+		 uint64_t now)
+{
+	struct pool *p = jobs_pool(j, cap);
+	struct worker *w = p ? pool_add(p, &o->id) : NULL;
+
+	if (!w)
+		return;
+	if (!w->here) {
+		w->streak = 0;
+		w->resume_at = 0;
+	}
+	w->here = true;
+	w->self = node_id_eq(&o->id, &j->self);
+	w->rtt_ms = o->rtt_ms;
+	w->slots = o->slots > SCHED_SLOTS_MAX ? SCHED_SLOTS_MAX
+		   : o->slots		      ? (unsigned)o->slots
+					      : SCHED_SLOTS;
+	worker_announce(w, o->rate);
+	pool_count(p);
+	units_feed(j, p, w, now);
+}
+
+void jobs_worker_gone(struct jobs *j, const char *cap, const struct node_id *id,
+		      uint64_t now)
+{
+	struct pool *p = jobs_pool(j, cap);
+	struct worker *w = p ? pool_find(p, id) : NULL;
+
+	if (!w || !w->here)
+		return;
+	w->here = false;
+	while (w->units) {
+		struct unit *u = w->units;
+		struct job *job = u->job;
+
+		part_lost(u->part, "left");
+		unit_close(u, false, now);
+		job_changed(job);
+	}
+	pool_count(p);
+	units_feed_all(j, p, now);
+}
+
+/* What it did in this job is done again; its verified hits stay hits. */
+static void part_drop(struct part *part, const char *why, uint64_t now)
+{
+	struct job *job = part->job;
+	struct unit *u, *next;
+
+	DL_FOREACH_SAFE2(part->worker->units, u, next, wnext)
+	{
+		if (u->job == job)
+			unit_close(u, true, now);
+	}
+	audit_forget(part);
+	book_undo(&job->book, &part->did);
+	part->hashes = 0;
+	part->dropped = true;
+	free(part->why);
+	part->why = xstrdup(why);
+}
+
+void jobs_drop(struct jobs *j, struct worker *w, bool proof, uint64_t now,
+	       const char *fmt, ...)
+{
+	const struct node_id id = w->id;
+	struct job *job;
+	struct part *part;
+	char why[200];
+	va_list ap;
+
+	if (w->bad)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+
+	for (size_t i = 0; i < HN_COUNT(j->pools); i++) {
+		struct worker *same = pool_find(&j->pools[i], &id);
+
+		if (same)
+			same->bad = true;
+	}
+	DL_FOREACH (j->open, job) {
+		DL_FOREACH (job->parts, part) {
+			if (node_id_eq(&part->id, &id))
+				part_drop(part, why, now);
+		}
+	}
+	for (size_t i = 0; i < HN_COUNT(j->pools); i++)
+		pool_count(&j->pools[i]);
+	j->returned = true;
+	j->ops.peer_bad(j->arg, &id, proof, why);
+}
+
+/* Jobs */
+
+void job_changed(struct job *job)
+{
+	if (job_is_open(job))
+		job->jobs->ops.changed(job->jobs->arg, job->id, false);
+}
+
+/* An ended one. */
+static void job_free(struct job *job)
+{
+	struct part *part, *next_part;
+	struct unit *u, *next_unit;
+
+	DL_DELETE(job->jobs->ended, job);
+	job->jobs->nended--;
+	DL_FOREACH_SAFE (job->closed, u, next_unit)
+		unit_free(u);
+	DL_FOREACH_SAFE (job->parts, part, next_part) {
+		free(part->why);
+		free(part);
+	}
+	book_release(&job->book);
+	hits_release(&job->hits);
+	free(job->spec);
+	free(job->text);
+	free(job);
+}
+
+/* Everything stops at once; what people may ask about later stays. */
+static void job_end(struct job *job, enum job_state state, enum err error,
+		    const char *text, uint64_t now)
+{
+	struct jobs *j = job->jobs;
+	struct part *part;
+	struct unit *u;
+
+	job->state = state;
+	job->error = error;
+	job->text = xstrdup(text);
+	job->ended_at = now;
+	while (job->units)
+		unit_close(job->units, true, now);
+	DL_FOREACH (job->parts, part) {
+		audit_forget(part);
+		spans_release(&part->did);
+		part->worker->refs--;
+		part->worker = NULL;
+	}
+	DL_FOREACH (job->closed, u) {
+		HASH_DEL(j->leases, u);
+		u->hh.tbl = NULL;
+	}
+	DL_DELETE(j->open, job);
+	j->nopen--;
+	DL_APPEND(j->ended, job);
+	if (++j->nended > JOB_MAX_KEPT)
+		job_free(j->ended);
+	j->returned = true;
+	j->ops.changed(j->arg, job->id, true);
+}
+
+/* The range is done: true when nothing more is to be waited for. */
+static bool job_settled(struct job *job, uint64_t now)
+{
+	struct unit *u, *next;
+	bool waits = false;
+
+	if (!job->complete) {
+		job->complete = true;
+		job->complete_at = now;
+	}
+	const uint64_t since = now - job->complete_at;
+
+	DL_FOREACH_SAFE (job->units, u, next) {
+		if (u->replica)
+			continue;
+		/* Late words have done what is left of this one, or it is
+		 * done and its end should come. */
+		if (u->below < u->span.b || since >= LAST_WORD_MS)
+			unit_close(u, true, now);
+		else
+			waits = true;
+	}
+	audit_spend(job, true, now);
+	if (!book_complete(&job->book))
+		return false;
+	return !waits && (!audit_busy(job) || since >= LAST_LOOK_MS);
+}
+
+void job_step(struct job *job, uint64_t now)
+{
+	if (!job_is_open(job))
+		return;
+	if (job->too_many) {
+		job_end(job, JOB_FAILED, ERR_LIMIT,
+			"more hits than a job can hold (65536): ask for a "
+			"smaller range or a harder target",
+			now);
+	} else if (job->enough) {
+		job_end(job, JOB_DONE, OK, "", now);
+	} else if (!book_complete(&job->book)) {
+		job->complete = false;
+		audit_spend(job, false, now);
+	} else if (job_settled(job, now)) {
+		job_end(job, JOB_DONE, OK, "", now);
+	}
+}
+
+static struct job *find_in(struct job *list, const char *id, size_t n,
+			   size_t *found)
+{
+	struct job *job, *last = NULL;
+
+	DL_FOREACH (list, job) {
+		if (strncmp(job->id, id, n))
+			continue;
+		last = job;
+		++*found;
+	}
+	return last;
+}
+
+struct job *jobs_find(const struct jobs *j, const char *id)
+{
+	const size_t n = strlen(id);
+	size_t found = 0;
+
+	if (!n || n >= JOB_ID_SIZE)
+		return NULL;
+	struct job *open = find_in(j->open, id, n, &found);
+	struct job *ended = find_in(j->ended, id, n, &found);
+
+	return found == 1 ? (open ? open : ended) : NULL;
+}
+
+static void draw_id(struct jobs *j, char id[static JOB_ID_SIZE])
+{
+	do
+		snprintf(id, JOB_ID_SIZE, "%08" PRIx32,
+			 (uint32_t)j->ops.random(j->arg));
+	while (jobs_find(j, id));
+}
+
+enum err jobs_submit_search(struct jobs *j, const struct search_spec *s,
+			    uint64_t now, struct buf *why,
+			    char id[static JOB_ID_SIZE])
+{
+	const enum err e = search_spec_check(s, why);
+
+	if (e)
+		return e;
+	if (j->nopen >= JOB_MAX_OPEN) {
+		buf_printf(why,
+			   "%d jobs are open already; wait for one to "
+			   "end, or cancel one",
+			   JOB_MAX_OPEN);
+		return ERR_BUSY;
+	}
+	struct job *job = HN_NEW(struct job);
+
+	job->jobs = j;
+	job->kind = &kind_search;
+	job->pool = jobs_pool(j, job->kind->cap);
+	job->spec = xmemdup(s, sizeof(*s));
+	job->wait_ms = s->wait_ms;
+	job->check_permille = s->check_permille;
+	job->all = s->all;
+	job->max_bits = job->kind->max_bits(job->spec);
+	job->submitted_at = job->served_at = job->rate_at = now;
+	draw_id(j, job->id);
+
+	const struct span range = job->kind->range(job->spec);
+	book_init(&job->book, range.a, range.b);
+	DL_APPEND(j->open, job);
+	j->nopen++;
+	audit_start(job, now);
+	memcpy(id, job->id, JOB_ID_SIZE);
+	return OK;
+}
+
+enum err jobs_cancel(struct jobs *j, const char *id, uint64_t now)
+{
+	struct job *job = jobs_find(j, id);
+
+	if (!job)
+		return ERR_NOTFOUND;
+	if (job_is_open(job)) {
+		struct pool *pool = job->pool;
+
+		job_end(job, JOB_CANCELED, ERR_CANCELED, "", now);
+		units_feed_all(j, pool, now);
+	}
+	return OK;
+}
+
+bool jobs_wants(const struct jobs *j, const char *cap)
+{
+	const struct job *job;
+
+	DL_FOREACH (j->open, job)
+		if (!strcmp(job->kind->cap, cap))
+			return true;
+	return false;
+}
+
+void jobs_each(const struct jobs *j, void (*fn)(const char *id, void *arg),
+	       void *arg)
+{
+	const struct job *job;
+
+	DL_FOREACH (j->ended, job)
+		fn(job->id, arg);
+	DL_FOREACH (j->open, job)
+		fn(job->id, arg);
+}
+
+/* Time */
+
+static void job_measure(struct job *job, uint64_t now)
+{
+	const uint64_t done = job->book.done.total;
+	const double ms = (double)(now - job->rate_at);
+
+	if (ms < RATE_MS)
+		return;
+	/* It may shrink: what a liar did is done again. */
+	const double fresh =
+	    done > job->rate_hashes ? (double)(done - job->rate_hashes) : 0;
+	const double rate = fresh * 1000.0 / ms;
+
+	job->rate = job->rate > 0 ? (job->rate + rate) / 2 : rate;
+	job->rate_at = now;
+	job->rate_hashes = done;
+}
+
+/* Fails a job that nobody does; returns when that would be. */
+static uint64_t job_lonely(struct job *job, uint64_t now)
+{
+	if (job->pool->usable || job->complete)
+		job->served_at = now;
+	if (now - job->served_at < job->wait_ms || job->pool->usable ||
+	    job->complete)
+		return job->served_at + job->wait_ms;
+	char text[120];
+
+	snprintf(text, sizeof(text),
+		 "nobody offered %s for %" PRIu64 " s (workers start with "
+		 "hnode --offer %s)",
+		 job->kind->cap, job->wait_ms / 1000, job->kind->cap);
+	job_end(job, JOB_FAILED, ERR_NOPEER, text, now);
+	return UINT64_MAX;
+}
+
+uint64_t jobs_tick(struct jobs *j, uint64_t now)
+{
+	uint64_t next = now + TICK_IDLE_MS;
+	struct job *job, *after;
+
+	for (size_t i = 0; i < KIND_COUNT; i++) {
+		units_expire(j, &j->pools[i], now);
+		pool_count(&j->pools[i]);
+	}
+	DL_FOREACH_SAFE (j->open, job, after) {
+		job_measure(job, now);
+		job_step(job, now);
+		if (!job_is_open(job))
+			continue;
+		const uint64_t lonely = job_lonely(job, now);
+
+		if (lonely < next)
+			next = lonely;
+	}
+	for (size_t i = 0; i < KIND_COUNT; i++) {
+		units_feed_all(j, &j->pools[i], now);
+		if (units_steal(j, &j->pools[i], now) &&
+		    next > now + TICK_WATCH_MS)
+			next = now + TICK_WATCH_MS;
+	}
+	if (j->open && next > now + TICK_MS)
+		next = now + TICK_MS;
+	return next > now ? next : now + 1;
+}

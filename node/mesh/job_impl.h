@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef HN_MESH_JOB_IMPL_H
+#define HN_MESH_JOB_IMPL_H
+
+#include "node/mesh/job.h"
+
+#include <uthash.h>
+
+#include "node/mesh/check.h"
+#include "node/mesh/kind.h"
+#include "node/mesh/lease.h"
+#include "node/mesh/worker.h"
+
+/*
+ * The inside of the coordinator, shared by its four files and nobody else:
+ * job.c (the table, life cycle), unit.c (handing out, progress, taking back),
+ * audit.c (what is scanned again), job_info.c (what people are shown).
+ */
+#define UNITS_KEPT 256 /* closed ones of a job, for late words and lists */
+
+enum unit_state { UNIT_ASSIGNED, UNIT_COMPUTING, UNIT_DONE, UNIT_BACK };
+
+/*
+ * A unit under one lease. Open: in the lists of its job and its worker.
+ * Closed: in the job's list of closed ones, until it is among the oldest or
+ * the job ends.
+ */
+struct unit {
+	uint64_t id;
+	struct job *job;
+	struct part *part;
+	struct span span;
+	uint64_t below;	  /* done so far */
+	uint64_t audited; /* pieces were drawn below this */
+	uint64_t last;	  /* behind the last share: where the gap begins */
+	unsigned bits;
+	enum unit_state state;
+	bool open, late;
+	struct piece *piece; /* it is the replica of this piece */
+	bool replica;
+	uint64_t turn_at; /* since when its worker should be at it */
+	uint32_t *shares; /* from audited on */
+	size_t nshares, cap;
+	struct unit *prev, *next;   /* job->units or job->closed */
+	struct unit *wprev, *wnext; /* worker->units */
+	UT_hash_handle hh;
+};
+
+/* One worker's part in one job. */
+struct part {
+	struct job *job;
+	struct worker *worker; /* NULL once the job has ended */
+	struct node_id id;
+	struct spans did; /* credited to it, each nonce to one worker */
+	uint64_t hashes;  /* the size of did, also after the end */
+	struct evidence evidence;
+	uint64_t units, late, rescanned, pieces;
+	unsigned open;
+	uint64_t busy_since, busy_ms;
+	bool self, dropped, lost;
+	char *why;
+	struct piece *waiting; /* to be scanned again by ourselves */
+	struct part *prev, *next;
+};
+
+/* What shall be scanned again, and which shares its worker reported there. */
+struct piece {
+	struct part *part;
+	struct span span;
+	unsigned bits;
+	uint32_t *shares;
+	size_t n;
+	uint64_t id;   /* of the re-scan that runs */
+	bool stranger; /* queued as such */
+	unsigned tries;
+	struct piece *prev, *next; /* part->waiting, job->replicas or, while
+				    * it runs, job->running */
+};
+
+struct job {
+	struct jobs *jobs;
+	char id[JOB_ID_SIZE];
+	const struct kind *kind;
+	struct pool *pool;
+	void *spec;
+	uint64_t wait_ms, check_permille;
+	bool all;
+	unsigned max_bits;
+
+	enum job_state state;
+	enum err error;
+	char *text;
+	uint64_t submitted_at, ended_at, served_at;
+	bool enough, too_many; /* of hits: the end is near */
+	bool complete;	       /* all of the range is done ... */
+	uint64_t complete_at;  /* ... since then */
+
+	struct book book;
+	struct hits hits;
+	struct part *parts;
+	struct unit *units, *closed; /* both: oldest first */
+	size_t nunits, nclosed;
+	uint64_t done_units, failed_units, cut_units, cut_nonces;
+	uint64_t late, rehashed;
+
+	double tokens; /* nonces that may be re-scanned now */
+	uint64_t tokens_at;
+	uint64_t queued, queued_strangers; /* nonces waiting for tokens */
+	struct piece *running, *replicas;
+	size_t nrunning, nreplicas, nreplicating;
+
+	double rate;
+	uint64_t rate_at, rate_hashes;
+	struct job *prev, *next;
+};
+
+struct jobs {
+	struct jobs_ops ops;
+	void *arg;
+	struct node_id self;
+	struct judge judge;
+	uint64_t core_rate;
+	uint64_t next_id;
+	struct pool pools[KIND_COUNT];
+	struct unit *leases; /* by id; open, and closed ones of open jobs */
+	struct job *open, *ended; /* oldest first */
+	size_t nopen, nended;
+	uint64_t no_device_until; /* our own refused to re-scan */
+	bool returned; /* something is pending again: feed everybody */
+};
+
+static inline bool job_is_open(const struct job *job)
+{
+	return job->state == JOB_QUEUED || job->state == JOB_RUNNING;
+}
+
+/* job.c */
+void job_step(struct job *job, uint64_t now); /* ends it when it is time */
+void job_changed(struct job *job);
+/* The pool of a capability; NULL when no kind needs it. */
+struct pool *jobs_pool(struct jobs *j, const char *cap);
+/* No work for it any more, in no job; what it did is done again. */
+void jobs_drop(struct jobs *j, struct worker *w, bool proof, uint64_t now,
+	       const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+uint64_t jobs_fresh_id(struct jobs *j);
+/* By its id or a unique prefix; NULL. */
+struct job *jobs_find(const struct jobs *j, const char *id);
+
+/* unit.c */
+/* Fills the free slots of one worker, of all. */
+void units_feed(struct jobs *j, struct pool *p, struct worker *w, uint64_t now);
+void units_feed_all(struct jobs *j, struct pool *p, uint64_t now);
+/* Takes back what its worker is silent about. */
+void units_expire(struct jobs *j, struct pool *p, uint64_t now);
+/* Takes from slow workers what idle ones would do sooner. True when there is
+ * something to watch. */
+bool units_steal(struct jobs *j, struct pool *p, uint64_t now);
+void unit_close(struct unit *u, bool revoke, uint64_t now);
+void unit_free(struct unit *u);
+/* After an event of w: hands out what came back, or fills w's slots. */
+void jobs_settle(struct jobs *j, struct pool *p, struct worker *w,
+		 uint64_t now);
+void part_lost(struct part *part, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* A verified hit joins the result; job_step will see to the end. */
+void job_hit(struct job *job, uint32_t nonce, const uint8_t digest[static 32],
+	     const struct node_id *by);
+
+/* audit.c */
+/* Draws what shall be scanned again of a unit, below its prefix. */
+void audit_draw(struct unit *u, uint64_t now);
+/* Starts what the budget allows; all that waits when flush. */
+void audit_spend(struct job *job, bool flush, uint64_t now);
+bool audit_busy(const struct job *job);
+/* A piece that w could replicate; NULL: none. It stays in job->replicas. */
+struct piece *audit_replica(struct job *job, const struct worker *w);
+/* It is in u's hands. */
+void audit_taken(struct piece *p, struct unit *u);
+/* The replica has ended: done, or given back. */
+void audit_replicated(struct unit *u, bool done, uint64_t now);
+void audit_forget(struct part *part); /* all pieces of it */
+void audit_start(struct job *job, uint64_t now);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The search: nonces of one 80-byte header whose digest is at most a target.
+ */
+#include "node/mesh/kind.h"
+
+#include "asic/sha256d.h"
+#include "node/base/mem.h"
+#include "node/mesh/job.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define WAIT_MS_MAX (UINT64_C(7) * 24 * 3600 * 1000)
+#define PERMILLE 1000
+
+static const struct field search_spec_fields[] = {
+    FIELD_FIXED(struct search_spec, header,
+		"the 80 bytes; the nonce in them is ignored"),
+    FIELD_U64(struct search_spec, start, NONCES, "first nonce"),
+    FIELD_U64(struct search_spec, end, NONCES, "nonce behind the last"),
+    FIELD_FIXED(struct search_spec, target, "little-endian number"),
+    FIELD_BOOL(struct search_spec, all, "do not stop at the first hit"),
+    FIELD_U64(struct search_spec, wait_ms, 0,
+	      "how long to wait for somebody to do it"),
+    FIELD_U64(struct search_spec, check_permille, 0,
+	      "re-scan budget in thousandths of one core"),
+};
+const struct message search_spec_message =
+    MESSAGE("search", struct search_spec, search_spec_fields);
+
+enum err search_spec_check(const struct search_spec *s, struct buf *why)
+{
+	if (s->start >= s->end || s->end > NONCES) {
+		buf_printf(why,
+			   "the range must be nonces from 0 to 4294967295, "
+			   "the first not above the last");
+		return ERR_INPUT;
+	}
+	if (s->wait_ms > WAIT_MS_MAX) {
+		buf_add_str(why, "a job waits for workers at most 7 days");
+		return ERR_INPUT;
+	}
+	if (s->check_permille > PERMILLE) {
+		buf_printf(why,
+			   "the re-scan budget is at most one core: 1000 "
+			   "thousandths, not %" PRIu64,
+			   s->check_permille);
+		return ERR_INPUT;
+	}
+	return OK;
+}
+
+/* A share mask of more bits than every hit has would hide hits. */
+static unsigned search_max_bits(const void *spec)
+{
+	const struct search_spec *s = spec;
+
+	return target_zero_bits(s->target);
+}
+
+static struct span search_range(const void *spec)
+{
+	const struct search_spec *s = spec;
+
+	return (struct span){s->start, s->end};
+}
+
+static void search_cut(const void *spec, struct span unit, unsigned bits,
+		       struct scan_work *out)
+{
+	const struct search_spec *s = spec;
+
+	memcpy(out->header, s->header, sizeof(out->header));
+	out->start = unit.a;
+	out->end = unit.b;
+	out->share_bits = bits;
+}
+
+static enum finding search_check(const void *spec, const struct judge *judge,
+				 uint32_t nonce, unsigned bits,
+				 uint8_t digest[static 32])
+{
+	const struct search_spec *s = spec;
+
+	judge->fn(judge->arg, s->header, nonce, digest);
+	if (sha256d_zero_bits(digest) < bits)
+		return FINDING_FALSE;
+	return sha256d_meets(digest, s->target) ? FINDING_HIT : FINDING_SHARE;
+}
+
+static enum merged search_merge(const void *spec, struct hits *hits,
+				const struct hit *hit)
+{
+	const struct search_spec *s = spec;
+	size_t at = hits->n;
+
+	if (hits->n && !s->all)
+		return MERGED_ENOUGH;
+	while (at && hits->v[at - 1].nonce > hit->nonce)
+		at--;
+	if (at && hits->v[at - 1].nonce == hit->nonce)
+		return MERGED_MORE;
+	if (hits->n == JOB_MAX_HITS)
+		return MERGED_TOO_MANY;
+	if (hits->n == hits->cap) {
+		hits->cap = hits->cap ? hits->cap * 2 : 4;
+		hits->v = xrealloc(hits->v, hits->cap * sizeof(*hits->v));
+	}
+	memmove(hits->v + at + 1, hits->v + at,
+		(hits->n - at) * sizeof(*hits->v));
+	hits->v[at] = *hit;
+	hits->n++;
+	return s->all ? MERGED_MORE : MERGED_ENOUGH;
+}
+
+const struct kind kind_search = {
+    .name = "search",
+    .cap = "hash/sha256d",
+    .spec = &search_spec_message,
+    .work = &scan_work_message,
+    .spec_size = sizeof(struct search_spec),
+    .max_bits = search_max_bits,
+    .range = search_range,
+    .cut = search_cut,
+    .check = search_check,
+    .merge = search_merge,
+};

@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Units: handed out, told about, ended, taken back.
+ *
+ * A unit's truth is its prefix: all below `below` is done and its shares are
+ * known. Whatever ends a lease, the prefix counts and the rest is pending
+ * again. Words about a closed lease are still believed (they bring their
+ * shares) but count only for nonces nobody else has done.
+ */
+#include "node/mesh/job_impl.h"
+
+#include "node/base/mem.h"
+#include "node/mesh/sched.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#define ROBBED_AGAIN_MS 1000
+
+static struct part *part_of(struct job *job, struct worker *w)
+{
+	struct part *part;
+
+	DL_FOREACH (job->parts, part)
+		if (part->worker == w)
+			return part;
+	part = HN_NEW(struct part);
+	part->job = job;
+	part->worker = w;
+	part->id = w->id;
+	part->self = w->self;
+	w->refs++;
+	DL_APPEND(job->parts, part);
+	return part;
+}
+
+static struct unit *unit_new(struct job *job, struct worker *w,
+			     struct span span, unsigned bits, uint64_t now)
+{
+	struct unit *u = HN_NEW(struct unit);
+
+	u->id = jobs_fresh_id(job->jobs);
+	u->job = job;
+	u->part = part_of(job, w);
+	u->span = span;
+	u->below = u->audited = u->last = span.a;
+	u->bits = bits;
+	u->open = true;
+	u->turn_at = now;
+	if (!w->held++)
+		worker_busy(w, now);
+	if (!u->part->open++)
+		u->part->busy_since = now;
+	DL_APPEND2(w->units, u, wprev, wnext);
+	DL_APPEND(job->units, u);
+	job->nunits++;
+	HASH_ADD(hh, job->jobs->leases, id, sizeof(u->id), u);
+	return u;
+}
+
+void unit_free(struct unit *u)
+{
+	struct jobs *j = u->job->jobs;
+
+	if (u->hh.tbl)
+		HASH_DEL(j->leases, u);
+	free(u->shares);
+	free(u);
+}
+
+void part_lost(struct part *part, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (part->dropped)
+		return;
+	part->lost = true;
+	free(part->why);
+	va_start(ap, fmt);
+	if (vasprintf(&part->why, fmt, ap) < 0)
+		abort();
+	va_end(ap);
+}
+
+static void unhand(struct unit *u, uint64_t now)
+{
+	struct job *job = u->job;
+	struct part *part = u->part;
+	struct worker *w = part->worker;
+
+	u->open = false;
+	DL_DELETE(job->units, u);
+	job->nunits--;
+	DL_DELETE2(w->units, u, wprev, wnext);
+	if (!--w->held)
+		worker_idle(w, now);
+	else
+		w->units->turn_at = now;
+	if (!--part->open)
+		part->busy_ms += now - part->busy_since;
+	DL_APPEND(job->closed, u);
+	if (++job->nclosed > UNITS_KEPT) {
+		struct unit *oldest = job->closed;
+
+		DL_DELETE(job->closed, oldest);
+		job->nclosed--;
+		unit_free(oldest);
+	}
+}
+
+void unit_close(struct unit *u, bool revoke, uint64_t now)
+{
+	struct job *job = u->job;
+	const bool done = u->below == u->span.b;
+
+	assert(u->open);
+	u->state = done ? UNIT_DONE : UNIT_BACK;
+	unhand(u, now);
+	if (u->replica) {
+		audit_replicated(u, done, now);
+	} else {
+		book_return(&job->book, u->below, u->span.b);
+		if (done) {
+			job->done_units++;
+		} else if (job_is_open(job)) {
+			job->failed_units++;
+			job->jobs->returned = true;
+		}
+		audit_draw(u, now);
+	}
+	free(u->shares);
+	u->shares = NULL;
+	u->nshares = u->cap = 0;
+	if (revoke)
+		job->jobs->ops.revoke(job->jobs->arg, u->id);
+}
+
+/* Handing out */
+
+static bool hand_over(struct unit *u, uint64_t expected_ms, uint64_t now)
+{
+	struct job *job = u->job;
+	struct jobs *j = job->jobs;
+	struct worker *w = u->part->worker;
+	struct lease lease = {
+	    .id = u->id, .worker = w->id, .expected_ms = expected_ms};
+
+	memcpy(lease.job, job->id, sizeof(lease.job));
+	job->kind->cut(job->spec, u->span, u->bits, &lease.work);
+	if (j->ops.assign(j->arg, &lease) == OK) {
+		job->state = JOB_RUNNING;
+		return true;
+	}
+	worker_failed(w, WORKER_REST_MS, now);
+	unit_close(u, false, now);
+	return false;
+}
+
+static bool give_replica(struct job *job, struct worker *w, uint64_t now)
+{
+	struct piece *p = audit_replica(job, w);
+
+	if (!p)
+		return false;
+	struct unit *u = unit_new(job, w, p->span, p->bits, now);
+	u->replica = true;
+	audit_taken(p, u);
+	return hand_over(u, SCHED_FLOOR_MS, now);
+}
+
+static bool give_unit(struct job *job, struct worker *w, uint64_t now)
+{
+	const struct sched_job sj = {
+	    .pending = job->book.pending.total,
+	    .mesh_rate = job->pool->rate,
+	    .workers = job->pool->here,
+	    .max_bits = job->max_bits,
+	};
+	const struct sched_worker sw = {w->rate, w->measured, w->rtt_ms};
+	const struct sched_cut cut = sched_unit(&sj, &sw);
+	struct span span;
+
+	if (!book_take(&job->book, cut.nonces, &span))
+		return false;
+	job->cut_units++;
+	job->cut_nonces += span.b - span.a;
+	return hand_over(unit_new(job, w, span, cut.bits, now), cut.expected_ms,
+			 now);
+}
+
+/* One more unit for w; false when there is none or it was not taken. */
+static bool give(struct jobs *j, struct pool *p, struct worker *w, uint64_t now)
+{
+	struct job *job, *jobs[JOB_MAX_OPEN];
+	uint64_t held[JOB_MAX_OPEN] = {0};
+	size_t n = 0;
+
+	DL_FOREACH (j->open, job) {
+		if (job->pool != p)
+			continue;
+		if (job->nreplicas && give_replica(job, w, now))
+			return true;
+		if (!worker_free(w, now))
+			return false;
+		jobs[n] = job;
+		held[n++] = job->book.pending.n ? job->nunits : UINT64_MAX;
+	}
+	const size_t best = sched_pick(held, n);
+
+	return best < n && give_unit(jobs[best], w, now);
+}
+
+void units_feed(struct jobs *j, struct pool *p, struct worker *w, uint64_t now)
+{
+	while (worker_free(w, now) && give(j, p, w, now))
+		;
+}
+
+void jobs_settle(struct jobs *j, struct pool *p, struct worker *w, uint64_t now)
+{
+	if (j->returned)
+		units_feed_all(j, p, now);
+	else
+		units_feed(j, p, w, now);
+}
+
+/* In rounds, so that the last units are not all in one worker's hands. */
+void units_feed_all(struct jobs *j, struct pool *p, uint64_t now)
+{
+	struct worker *w, *next;
+	bool gave = true;
+
+	j->returned = false;
+	while (gave) {
+		gave = false;
+		HASH_ITER (hh, p->by_id, w, next)
+			if (worker_free(w, now) && give(j, p, w, now))
+				gave = true;
+	}
+}
+
+/* Progress */
+
+static void keep_shares(struct unit *u, const uint32_t *shares, size_t n)
+{
+	if (!n)
+		return;
+	if (u->nshares + n > u->cap) {
+		u->cap = (u->nshares + n) * 2;
+		u->shares = xrealloc(u->shares, u->cap * sizeof(*shares));
+	}
+	memcpy(u->shares + u->nshares, shares, n * sizeof(*shares));
+	u->nshares += n;
+}
+
+void job_hit(struct job *job, uint32_t nonce, const uint8_t digest[static 32],
+	     const struct node_id *by)
+{
+	struct hit hit = {.nonce = nonce, .by = *by};
+
+	memcpy(hit.digest, digest, sizeof(hit.digest));
+	switch (job->kind->merge(job->spec, &job->hits, &hit)) {
+	case MERGED_MORE:
+		break;
+	case MERGED_ENOUGH:
+		job->enough = true;
+		break;
+	case MERGED_TOO_MANY:
+		job->too_many = true;
+		break;
+	}
+}
+
+enum share_lie { LIE_NONE, LIE_PLACE, LIE_FALSE, LIE_GAP };
+
+/*
+ * (a) and (d) of D15 for the shares of [u->below, below). What precedes a lie
+ * and is a hit remains one. *at: the share in question.
+ */
+static enum share_lie shares_check(struct unit *u, uint64_t below,
+				   const uint32_t *shares, size_t n,
+				   uint32_t *at)
+{
+	struct job *job = u->job;
+	const double expected = u->part->evidence.expected;
+	uint64_t least = u->below;
+	enum share_lie lie = LIE_NONE;
+
+	for (size_t i = 0; i < n; i++) {
+		uint8_t digest[32];
+
+		*at = shares[i];
+		if (shares[i] < least || shares[i] >= below)
+			return LIE_PLACE;
+		least = (uint64_t)shares[i] + 1;
+		job->rehashed++;
+		switch (job->kind->check(job->spec, &job->jobs->judge,
+					 shares[i], u->bits, digest)) {
+		case FINDING_FALSE:
+			return LIE_FALSE;
+		case FINDING_SHARE:
+			break;
+		case FINDING_HIT:
+			job_hit(job, shares[i], digest, &u->part->id);
+			break;
+		}
+		if (lie == LIE_NONE &&
+		    evidence_gap(shares[i] - u->last, u->bits,
+				 expected + (double)i))
+			lie = LIE_GAP;
+		u->last = least;
+	}
+	if (lie == LIE_NONE &&
+	    evidence_gap(below - u->last, u->bits, expected + (double)n))
+		lie = LIE_GAP;
+	return lie;
+}
+
+static void drop_liar(struct unit *u, enum share_lie lie, uint32_t at,
+		      uint64_t now)
+{
+	struct jobs *j = u->job->jobs;
+	struct worker *w = u->part->worker;
+
+	switch (lie) {
+	case LIE_NONE:
+		break;
+	case LIE_PLACE:
+		jobs_drop(j, w, true, now,
+			  "reported nonce %" PRIu32
+			  " out of its range, out of order or twice",
+			  at);
+		break;
+	case LIE_FALSE:
+		jobs_drop(j, w, true, now,
+			  "reported nonce %" PRIu32
+			  ", whose hash has not the asked %u zero bits",
+			  at, u->bits);
+		break;
+	case LIE_GAP:
+		jobs_drop(j, w, false, now,
+			  "reported no share for too long a stretch near "
+			  "nonce %" PRIu64,
+			  u->last);
+		break;
+	}
+}
+
+/* The prefix of u moves to below; only what nobody had done counts. */
+static void advance(struct unit *u, uint64_t below)
+{
+	struct job *job = u->job;
+	struct part *part = u->part;
+	const uint64_t count = below - u->below;
+
+	if (!u->replica) {
+		const uint64_t fresh =
+		    book_done(&job->book, u->below, below, u->open, &part->did);
+
+		part->hashes += fresh;
+		job->late += count - fresh;
+		if (fresh < count && !u->late) {
+			u->late = true;
+			part->late++;
+		}
+	}
+	u->below = below;
+	if (u->state == UNIT_ASSIGNED)
+		u->state = UNIT_COMPUTING;
+}
+
+static void progress(struct unit *u, uint64_t below, const uint32_t *shares,
+		     size_t n, uint64_t now)
+{
+	struct job *job = u->job;
+	struct part *part = u->part;
+	struct worker *w = part->worker;
+	const uint64_t count = below - u->below;
+	uint32_t at = 0;
+
+	worker_progress(w, count, now);
+	job->served_at = now;
+	part->lost = false;
+	const enum share_lie lie = shares_check(u, below, shares, n, &at);
+	if (lie != LIE_NONE) {
+		drop_liar(u, lie, at, now);
+		return;
+	}
+
+	evidence_add(&part->evidence, count, u->bits, n);
+	keep_shares(u, shares, n);
+	advance(u, below);
+	if (evidence_low(&part->evidence)) {
+		jobs_drop(job->jobs, w, false, now,
+			  "reported %" PRIu64 " shares where %.0f were to be "
+			  "expected",
+			  part->evidence.reported, part->evidence.expected);
+		return;
+	}
+	if (!u->open) {
+		/* Late: nothing will close it again. */
+		audit_draw(u, now);
+		u->nshares = 0;
+	}
+}
+
+void jobs_progress(struct jobs *j, uint64_t lease_id, uint64_t below,
+		   const uint32_t *shares, size_t n, uint64_t now)
+{
+	struct unit *u;
+
+	HASH_FIND(hh, j->leases, &lease_id, sizeof(lease_id), u);
+	/* What was said before is no news: a message came twice. */
+	if (!u || u->part->worker->bad || below <= u->below)
+		return;
+	/* The reply to a replica is compared once, when it ends. */
+	if (u->replica && !u->open)
+		return;
+	struct job *job = u->job;
+	struct pool *pool = job->pool;
+	struct worker *w = u->part->worker;
+
+	if (below > u->span.b)
+		jobs_drop(j, w, true, now,
+			  "reported more than its unit, up to %" PRIu64, below);
+	else
+		progress(u, below, shares, n, now);
+	job_changed(job);
+	job_step(job, now);
+	jobs_settle(j, pool, w, now);
+}
+
+void jobs_lease_end(struct jobs *j, uint64_t lease_id, enum err e,
+		    uint64_t hashes, uint64_t now)
+{
+	struct unit *u;
+
+	HASH_FIND(hh, j->leases, &lease_id, sizeof(lease_id), u);
+	if (!u || !u->open)
+		return;
+	struct job *job = u->job;
+	struct pool *pool = job->pool;
+	struct worker *w = u->part->worker;
+	const uint64_t length = u->span.b - u->span.a;
+
+	if (e == ERR_CRYPTO) {
+		jobs_drop(j, w, false, now, "signed no answer to its unit");
+	} else if (e == OK && (u->below < u->span.b || hashes < length)) {
+		jobs_drop(j, w, false, now,
+			  "ended a unit of %" PRIu64 " nonces after %" PRIu64
+			  " hashes, with word of %" PRIu64,
+			  length, hashes, u->below - u->span.a);
+	} else {
+		if (e == OK)
+			u->part->units++;
+		else
+			worker_failed(w, WORKER_REST_MS, now);
+		unit_close(u, false, now);
+	}
+	job_changed(job);
+	job_step(job, now);
+	jobs_settle(j, pool, w, now);
+}
+
+/* Taking back */
+
+void units_expire(struct jobs *j, struct pool *p, uint64_t now)
+{
+	struct worker *w, *next;
+
+	(void)j;
+	HASH_ITER (hh, p->by_id, w, next) {
+		if (!w->units)
+			continue;
+		const uint64_t patience = worker_patience_ms(w);
+		struct unit *head = w->units;
+		const bool silent = now - w->heard_at >= patience;
+
+		/* A head that others overtake is lost as well. */
+		if (!silent && now - head->turn_at < patience)
+			continue;
+		worker_failed(w, WORKER_SILENT_REST_MS, now);
+		part_lost(head->part, "silent for %" PRIu64 " s",
+			  (now - w->heard_at) / 1000);
+		do {
+			struct job *job = w->units->job;
+
+			unit_close(w->units, true, now);
+			job_changed(job);
+		} while (silent && w->units);
+	}
+}
+
+/* The open unit of a job that will be done last. */
+static struct unit *last_unit(struct job *job, uint64_t now,
+			      struct sched_slow *slow)
+{
+	struct unit *u, *last = NULL;
+	uint64_t latest = 0;
+
+	DL_FOREACH (job->units, u) {
+		struct worker *w = u->part->worker;
+		/* The mean forgets too slowly that somebody sat down there. */
+		const double rate =
+		    w->measured && w->recent < w->rate ? w->recent : w->rate;
+		struct sched_slow s = {.rate = rate,
+				       .rtt_ms = w->rtt_ms,
+				       .heard_at = w->heard_at,
+				       .left = u->span.b - u->below,
+				       .begun = w->units == u};
+
+		if (u->replica || !s.left ||
+		    (s.begun && now - w->robbed_at < ROBBED_AGAIN_MS))
+			continue;
+		for (struct unit *v = w->units; v != u; v = v->wnext)
+			s.ahead += v->span.b - v->below;
+		const uint64_t finish = sched_finish(&s, now);
+
+		if (finish > latest) {
+			latest = finish;
+			last = u;
+			*slow = s;
+		}
+	}
+	return last;
+}
+
+static struct worker *fastest_idle(struct pool *p, uint64_t now)
+{
+	struct worker *w, *next, *best = NULL;
+
+	HASH_ITER (hh, p->by_id, w, next) {
+		if (!w->held && worker_free(w, now) &&
+		    (!best || w->rate > best->rate))
+			best = w;
+	}
+	return best;
+}
+
+bool units_steal(struct jobs *j, struct pool *p, uint64_t now)
+{
+	struct worker *idle = fastest_idle(p, now);
+	struct job *job, *next;
+	bool watch = false;
+
+	DL_FOREACH_SAFE2(j->open, job, next, next)
+	{
+		struct sched_slow slow;
+
+		if (!idle)
+			return watch;
+		if (job->pool != p || job->book.pending.n || !job->units)
+			continue;
+		struct unit *u = last_unit(job, now, &slow);
+
+		watch = true;
+		if (!u || u->part->worker == idle ||
+		    !sched_steal(&slow, idle->rate, idle->rtt_ms, now))
+			continue;
+		if (slow.begun)
+			u->part->worker->robbed_at = now;
+		unit_close(u, true, now);
+		units_feed(j, p, idle, now);
+		job_changed(job);
+		idle = fastest_idle(p, now);
+	}
+	return watch;
+}

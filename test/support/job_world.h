@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef HN_TEST_JOB_WORLD_H
+#define HN_TEST_JOB_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "node/mesh/job.h"
+#include "node/mesh/lease.h"
+
+/*
+ * A made-up world around one coordinator: workers with rates, ways and
+ * faults, on a virtual clock of microseconds, from one seed. The hash is a
+ * permutation of 32 bits whose small values are listed once, so that a worker
+ * "scans" a second of work by looking its shares up, as long as the share
+ * bits are WORLD_BITS and more.
+ */
+#define WORLD_BITS 12
+#define WORLD_WORKERS 64
+
+void world_judge(void *arg, const uint8_t header[static HEADER_SIZE],
+		 uint32_t nonce, uint8_t digest[static 32]);
+/* The shares of [a, b) with so many bits, ascending; n of them; free it. */
+uint32_t *world_shares(uint64_t a, uint64_t b, unsigned bits, size_t *n);
+void world_target(unsigned bits, uint8_t target[static 32]);
+
+enum world_lie {
+	HONEST,
+	LIE_SKIPS,     /* leaves out a part of each unit, in one stretch */
+	LIE_SCATTERED, /* leaves out as much in many small holes */
+	LIE_WITHHOLDS, /* scans all and keeps back some shares */
+	LIE_INVENTS,   /* adds a nonce that is no share */
+	LIE_REPEATS,   /* tells a share twice */
+	LIE_LAZY,      /* tells nothing at all, very fast */
+	LIE_BEYOND     /* says it did more than its unit */
+};
+
+struct world_worker {
+	struct node_id id;
+	double rate; /* H/s */
+	uint64_t lat_us, jitter_us;
+	enum world_lie lie;
+	double lie_part; /* how much is skipped or kept back */
+	uint64_t announced, slots;
+	bool here, mute; /* mute: works, but nothing gets through */
+	/* What came of it. */
+	uint64_t hashes; /* that it spent */
+	bool bad, proof;
+	char why[200];
+	uint64_t bad_at_us;
+	struct world_task *tasks;
+	uint64_t last_sent_us;
+	bool stepping;
+	uint64_t step; /* number of the step event that is valid */
+};
+
+struct world {
+	struct jobs *jobs;
+	uint64_t now_us, seed;
+	struct world_worker w[WORLD_WORKERS];
+	size_t n;
+	struct world_event *heap;
+	size_t nheap, cap;
+	uint64_t order, next_tick;
+	double core_rate;    /* of our own re-scans; 0: they fail */
+	double dup, reorder; /* chances */
+	double announce;     /* what newcomers say of their rate, as a factor */
+	struct spans told;   /* what reached the coordinator */
+	uint64_t ended, changed, assigned, rescans, rescanned, revoked;
+	uint64_t most_expected_ms;
+	uint64_t ended_us;
+	bool paranoid; /* checks the books after every event */
+};
+
+void world_init(struct world *w, uint64_t seed);
+void world_release(struct world *w);
+uint64_t world_random(struct world *w);
+double world_chance(struct world *w); /* [0, 1) */
+/* A worker joins. Index into w->w. */
+size_t world_join(struct world *w, double rate, uint64_t lat_us,
+		  enum world_lie lie);
+void world_rejoin(struct world *w, size_t i);
+/* Dies; the coordinator hears of it after so long (UINT64_MAX: never). */
+void world_crash(struct world *w, size_t i, uint64_t heard_after_us);
+void world_submit(struct world *w, const struct search_spec *s,
+		  char id[static JOB_ID_SIZE]);
+/* Runs until there are no open jobs, or until the time. */
+void world_run(struct world *w, uint64_t until_us);
+bool world_open(const struct world *w);
+struct search_spec world_spec(uint64_t start, uint64_t end, unsigned bits,
+			      bool all);
+/* The books of all open jobs keep their invariants (asserts). */
+void world_audit(const struct world *w);
+
+#endif
