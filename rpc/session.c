@@ -229,7 +229,6 @@ uint8_t *session_space(struct session *s, size_t n)
 		if (out->n >= SESSION_FLUSH)
 			session_flush(s);
 		const size_t queued = link_queued(s->link);
-		s->high |= queued > SESSION_HIGH;
 		if (queued > SESSION_MAX) {
 			session_end(s, ERR_LIMIT,
 				    "the peer does not read what it asked for",
@@ -237,6 +236,7 @@ uint8_t *session_space(struct session *s, size_t n)
 			return s->hub->scratch;
 		}
 	}
+	s->high |= link_queued(s->link) + n > SESSION_HIGH;
 	hub_dirty(s);
 	return record_space(&s->writer, out, n);
 }
