@@ -33,6 +33,7 @@ struct group {
 	int rounds;
 	const uint16_t *which; /* message of each lane */
 	size_t n;	       /* lanes used */
+	bool in_order;	       /* they follow each other */
 	size_t narrow;	       /* so few busy lanes are not worth a vector */
 	const uint8_t *p[LANES_MAX];
 	uint8_t tail[LANES_MAX][128];
@@ -71,13 +72,6 @@ static void narrow_one(const struct bytes *m, int rounds, uint8_t out[32])
 
 /* ---- a vector full ---- */
 
-static void group_begin(struct group *g)
-{
-	for (size_t r = 0; r < 8; r++)
-		for (size_t i = 0; i < g->l->width; i++)
-			g->state[r * g->l->width + i] = sha256_iv[r];
-}
-
 /* The digests of all lanes at once. */
 static void group_end(struct group *g)
 {
@@ -85,6 +79,10 @@ static void group_end(struct group *g)
 
 	if (g->rounds > 1)
 		g->l->again(g->state);
+	if (g->in_order && g->n == g->l->width) {
+		g->l->digests(g->state, g->out + g->which[0]);
+		return;
+	}
 	g->l->digests(g->state, out);
 	for (size_t i = 0; i < g->n; i++)
 		memcpy(g->out[g->which[i]], out[i], 32);
@@ -120,7 +118,7 @@ static void group_equal(struct group *g, size_t n)
 {
 	size_t tail = 0;
 
-	group_begin(g);
+	g->l->start(g->state);
 	for (size_t i = 0; i < g->l->width; i++) {
 		/* Lanes without a message repeat the first one. */
 		const struct bytes *m = &g->msgs[g->which[i < g->n ? i : 0]];
@@ -205,7 +203,7 @@ static void group_mixed(struct group *g)
 	const size_t width = g->l->width;
 	struct mixed m = {.busy = g->n};
 
-	group_begin(g);
+	g->l->start(g->state);
 	for (size_t i = 0; i < g->n; i++) {
 		const struct bytes *msg = &g->msgs[g->which[i]];
 
@@ -278,7 +276,8 @@ static void chunk(struct group *g, size_t n)
 
 	for (size_t i = 0; i < n; i++)
 		order[i] = (uint16_t)i;
-	if (!all_equal(g->msgs, order, n))
+	g->in_order = all_equal(g->msgs, order, n);
+	if (!g->in_order)
 		chunk_sort(g->msgs, n, order);
 
 	for (size_t i = 0; i < n; i += g->n) {
@@ -288,7 +287,7 @@ static void chunk(struct group *g, size_t n)
 			for (size_t k = 0; k < g->n; k++)
 				narrow_one(&g->msgs[g->which[k]], g->rounds,
 					   g->out[g->which[k]]);
-		else if (all_equal(g->msgs, g->which, g->n))
+		else if (g->in_order || all_equal(g->msgs, g->which, g->n))
 			group_equal(g, g->msgs[g->which[0]].n);
 		else
 			group_mixed(g);

@@ -17,6 +17,7 @@
 enum {
 	SLICES_MAX = 64,
 	MESSAGES = 256, /* in one call of a batch */
+	TEXT = MESSAGES * 1024,
 	THREADS_MAX = 1024
 };
 
@@ -43,7 +44,7 @@ struct worker {
 	uint64_t nonce;
 	struct kernel_job job;
 	uint8_t header[80];
-	uint8_t (*text)[1024], (*out)[32];
+	uint8_t *text, (*out)[32];
 	struct bytes msgs[MESSAGES];
 };
 
@@ -151,14 +152,13 @@ static enum err worker_init(struct worker *w, const struct kernel *k,
 	w->kernel = k;
 	w->what = what;
 	w->seconds = seconds;
-	w->text = xcalloc(MESSAGES, sizeof(*w->text));
+	w->text = xmalloc(TEXT);
 	w->out = xcalloc(MESSAGES, sizeof(*w->out));
-	for (size_t i = 0; i < MESSAGES; i++) {
-		memset(w->text[i], (int)(i + index), sizeof(w->text[i]));
-		if (what != SCAN)
-			w->msgs[i] =
-			    (struct bytes){w->text[i], message_bytes[what]};
-	}
+	memset(w->text, (int)index, TEXT);
+	/* One behind the other, as a hash tree has them. */
+	for (size_t i = 0; i < MESSAGES && what != SCAN; i++)
+		w->msgs[i] = (struct bytes){w->text + i * message_bytes[what],
+					    message_bytes[what]};
 	memset(w->header, (int)index + 1, sizeof(w->header));
 	kernel_job_init(&w->job, w->header);
 	/* Started with its digest once, then only restarted: the fastest way.

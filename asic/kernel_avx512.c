@@ -52,29 +52,37 @@ static inline void turn4(__m512i *r)
 	r[3] = _mm512_unpackhi_epi64(b, d);
 }
 
-/* One block of each lane: w[t] gets word t of all. Moves the pointers on. */
+static inline __m128i load_quarter(const uint8_t *p, int q)
+{
+	return _mm_loadu_si128((const __m128i *)(p + 16 * q));
+}
+
+/*
+ * One block of each lane: w[t] gets word t of all. Moves the pointers on.
+ * Quarter j of a row comes from lane 4j + i: loads put it there, which leaves
+ * the one port that shuffles half of the work of a full transposition.
+ */
 static inline void v_load_block(__m512i *w, const uint8_t **p)
 {
-	__m512i r[16];
+	for (int q = 0; q < 4; q++) {
+		__m512i r[4];
 
-	for (int i = 0; i < 16; i++) {
-		r[i] = swap_bytes(_mm512_loadu_si512(p[i]));
+		for (int i = 0; i < 4; i++) {
+			__m512i x =
+			    _mm512_castsi128_si512(load_quarter(p[i], q));
+
+			x = _mm512_inserti32x4(x, load_quarter(p[4 + i], q), 1);
+			x = _mm512_inserti32x4(x, load_quarter(p[8 + i], q), 2);
+			x = _mm512_inserti32x4(x, load_quarter(p[12 + i], q),
+					       3);
+			r[i] = swap_bytes(x);
+		}
+		turn4(r);
+		for (int i = 0; i < 4; i++)
+			w[4 * q + i] = r[i];
+	}
+	for (int i = 0; i < 16; i++)
 		p[i] += 64;
-	}
-	for (int i = 0; i < 16; i += 4)
-		turn4(r + i);
-	for (int i = 0; i < 4; i++) {
-		/* Quarter q of r[4 * j + i] is word 4q + i of lanes 4j.. */
-		__m512i a = _mm512_shuffle_i32x4(r[i], r[4 + i], 0x44);
-		__m512i b = _mm512_shuffle_i32x4(r[i], r[4 + i], 0xee);
-		__m512i c = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0x44);
-		__m512i d = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0xee);
-
-		w[i] = _mm512_shuffle_i32x4(a, c, 0x88);
-		w[4 + i] = _mm512_shuffle_i32x4(a, c, 0xdd);
-		w[8 + i] = _mm512_shuffle_i32x4(b, d, 0x88);
-		w[12 + i] = _mm512_shuffle_i32x4(b, d, 0xdd);
-	}
 }
 
 /* Rows H0..H7 of 16 lanes become 16 digests. */

@@ -56,7 +56,8 @@ kernel_compress_fn *kernel_compress(void);
  * then H1 of all, and so on.
  */
 struct lanes {
-	size_t width; /* at most LANES_MAX */
+	size_t width;			/* at most LANES_MAX */
+	void (*start)(uint32_t *state); /* the initial one in all lanes */
 	/* n blocks into each lane's state; moves the pointers past them. */
 	void (*blocks)(uint32_t *state, const uint8_t **p, size_t n);
 	/* One block that is the same in all lanes: K + W of its 64 rounds. */

@@ -36,7 +36,6 @@ struct stream {
 	V a, b, c, d, e, f, g, h, bc;
 };
 
-#if STREAMS == 2
 #define EACH(...) \
 	do { \
 		{ \
@@ -52,16 +51,6 @@ struct stream {
 			__VA_ARGS__; \
 		} \
 	} while (0)
-#else
-#define EACH(...) \
-	do { \
-		enum { i = 0 }; \
-		struct stream *s = &st[0]; \
-		(void)s; \
-		__VA_ARGS__; \
-	} while (0)
-#endif
-
 INLINE V big0(V x)
 {
 	return v_xor3(v_ror(x, 2), v_ror(x, 13), v_ror(x, 22));
@@ -373,6 +362,13 @@ static void blocks(uint32_t *state, const uint8_t **p, size_t n)
 	}
 }
 
+static void start(uint32_t *state)
+{
+	for (int r = 0; r < 8; r++)
+		for (int i = 0; i < STREAMS; i++, state += LANES)
+			v_store(state, v_set1(sha256_iv[r]));
+}
+
 static void fixed(uint32_t *state, const uint32_t kw[64])
 {
 	const size_t width = LANES * STREAMS;
@@ -406,7 +402,7 @@ static void digests(const uint32_t *state, uint8_t (*out)[32])
 				out + i * LANES);
 }
 
-static const struct lanes lanes = {LANES * STREAMS, blocks, fixed, again,
-				   digests};
+static const struct lanes lanes = {LANES * STREAMS, start, blocks,
+				   fixed,	    again, digests};
 
 #endif

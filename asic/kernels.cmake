@@ -17,9 +17,17 @@ if(HN_KERNEL_CLANG AND HN_CLANG19 AND NOT HN_SANITIZE)
 	set(kernel_clang ON)
 endif()
 
+# hn_kernel(file COMMON flags... GCC flags... CLANG flags...)
 function(hn_kernel file)
+	cmake_parse_arguments(K "" "" "COMMON;GCC;CLANG" ${ARGN})
 	set(source ${CMAKE_CURRENT_SOURCE_DIR}/${file})
-	set(flags -O3 ${ARGN})
+	set(flags -O3 ${K_COMMON})
+	if(kernel_clang OR CMAKE_C_COMPILER_ID MATCHES "Clang")
+		list(APPEND flags ${K_CLANG})
+	else()
+		# Their size is past what debug information can follow.
+		list(APPEND flags -fno-var-tracking-assignments ${K_GCC})
+	endif()
 	if(NOT kernel_clang)
 		set_source_files_properties(${source} PROPERTIES
 			COMPILE_OPTIONS "${flags}")
@@ -48,9 +56,13 @@ endfunction()
 target_sources(hn_asic PRIVATE sha256d.c kernel.c batch.c)
 hn_kernel(kernel_scalar.c)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
-	hn_kernel(kernel_shani.c -mssse3 -msse4.1 -msha)
-	hn_kernel(kernel_avx2.c -mavx2)
-	hn_kernel(kernel_avx512.c -mavx512f -mavx512bw -mavx512dq -mavx512vl)
+	hn_kernel(kernel_shani.c COMMON -mssse3 -msse4.1 -msha)
+	# The sums are written in the order that keeps the chains short.
+	hn_kernel(kernel_avx2.c COMMON -mavx2 GCC -fno-tree-reassoc)
+	hn_kernel(kernel_avx512.c
+		COMMON -mavx512f -mavx512bw -mavx512dq -mavx512vl
+		GCC -fno-tree-reassoc -mtune=icelake-server
+		CLANG -mtune=znver4)
 endif()
 
 # Apart from hn_asic, so that only `bench hash` brings OpenSSL in.
