@@ -63,7 +63,8 @@ struct session {
 	bool suite_refused; /* the responder lacks our suite */
 	bool replaced, retiring, probing; /* D11 */
 	bool refusing;			  /* S_ENDING: a refusal is under way */
-	unsigned pins;			  /* posts that point here */
+	bool deaf;     /* S_ENDING: records are no longer understood */
+	unsigned pins; /* posts that point here */
 	struct hub_dial *dial;
 	struct session_psk psk; /* key wiped once up */
 	struct loop_timer *timer, *retire;

@@ -22,6 +22,8 @@ static void bad(struct session *s, uint64_t *counter, enum err why,
 	static struct log_gate gate;
 	struct buf a = {0};
 
+	if (s->state == S_ENDING)
+		return;
 	(*counter)++;
 	link_addr_str(&s->address, &a);
 	log_every(&gate, 1000, LOG_DEBUG, "rpc", "%s, closing addr=%s", text,
@@ -287,12 +289,17 @@ static void take_message(struct session *s, size_t at)
 
 void opening_bytes(struct session *s, const uint8_t *p, size_t n)
 {
-	if (s->in.n + n > FIRST_SIZE + 2 + HANDSHAKE_MSG) {
+	const size_t room = FIRST_SIZE + 2 + HANDSHAKE_MSG - s->in.n;
+	const bool too_many = n > room;
+
+	buf_add(&s->in, p, too_many ? room : n);
+	if (too_many && s->state == S_FIRST)
+		first_bytes(s); /* it may be no dialler of ours at all */
+	if (too_many) {
 		bad(s, &s->hub->counters.bad_records, ERR_PROTO,
 		    "too many bytes for a handshake");
 		return;
 	}
-	buf_add(&s->in, p, n);
 	switch (s->state) {
 	case S_FIRST:
 		first_bytes(s);

@@ -134,15 +134,20 @@ static void say_goodbye(struct session *s, enum err why, const char *text)
 	record_put(&s->writer, link_out(s->link), RECORD_GOODBYE, body, 2 + n);
 }
 
+/* A dialler that is not welcomed yet may send no record (PROTOCOL 2.5). */
+static bool may_say_goodbye(const struct session *s)
+{
+	return s->state == S_UP || s->state == S_PARKED ||
+	       (!s->dialled && s->writer.tx);
+}
+
 void session_end(struct session *s, enum err why, const char *text,
 		 bool goodbye)
 {
 	if (s->state == S_ENDING)
 		return;
 	const bool linger =
-	    s->link && (s->refusing || (goodbye && (s->state == S_UP ||
-						    s->state == S_WELCOME ||
-						    s->state == S_PARKED)));
+	    s->link && (s->refusing || (goodbye && may_say_goodbye(s)));
 
 	log_debug("rpc", "session ends state=%s reason=%s text=%s peer=%s",
 		  state_names[s->state], err_name(why), log_quote(text),
@@ -595,12 +600,41 @@ static void on_open(void *arg)
 	session_opened(arg);
 }
 
+/* Both said goodbye: nobody waits for the other to close. */
+static enum err on_late_record(void *arg, enum record_type type, uint8_t *p,
+			       size_t n)
+{
+	bool *bye = arg;
+
+	(void)p;
+	(void)n;
+	*bye |= type == RECORD_GOODBYE;
+	return OK;
+}
+
+static void lingering_bytes(struct session *s, uint8_t *p, size_t n)
+{
+	bool bye = false;
+
+	/* Fails if the end came amid a chunk of records: then the timer or
+	 * the peer's close is the end. */
+	if (s->deaf || !s->was_up || s->reader.held) {
+		s->deaf = true;
+		return;
+	}
+	s->deaf = record_feed(&s->reader, p, n, on_late_record, &bye) != OK;
+	if (bye && link_ready(s->link) && !link_queued(s->link))
+		loop_timer_set(s->timer, 0);
+}
+
 static void on_bytes(void *arg, uint8_t *p, size_t n)
 {
 	struct session *s = arg;
 
-	if (s->state == S_ENDING)
+	if (s->state == S_ENDING) {
+		lingering_bytes(s, p, n);
 		return;
+	}
 	s->heard_ms = now_ms(s);
 	s->in_bytes += n;
 	if (s->state >= S_WELCOME)
