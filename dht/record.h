@@ -31,17 +31,22 @@ struct mesh_keys {
 	uint8_t beacon[32];
 	uint32_t network; /* OpenDHT's number, never 0 */
 };
+/* mesh_key is the mesh's secret; the result is secret but for mesh_id and
+ * network. */
 void mesh_keys_derive(const uint8_t mesh_id[static 32],
 		      const uint8_t mesh_key[static 32], struct mesh_keys *out);
-/* The id of `public` and of an owner's mesh. */
+/* BLAKE2b-256("hnode mesh" || owner key || name); of `public` the owner key is
+ * zeros. */
 void mesh_id_of(const uint8_t owner[static 32], const char *name,
 		uint8_t out[static 32]);
+/* BLAKE2b-256("hnode public mesh"): the mesh key of `public`. */
 void mesh_public_key(uint8_t out[static 32]);
 
 struct topic_id {
 	uint8_t b[32];
 };
-/* Topic names: lower-case letters, digits, and - _ . : / ; ERR_INPUT with a
+/* Topic names: lower-case letters, digits, and - _ . : / ; at most
+ * TOPIC_NAME_MAX bytes; no part between slashes is empty. ERR_INPUT with a
  * sentence otherwise. */
 enum err topic_check(const char *name, struct buf *why) HN_CHECK;
 void topic_id_of(const struct mesh_keys *k, const char *name,
@@ -51,10 +56,10 @@ enum record_state { RECORD_LIVE, RECORD_LEFT };
 
 /* One capability as announced; rates in units of work per second. */
 struct record_cap {
-	char *name;	 /* "hash/sha256d" */
-	uint64_t rate;	 /* measured H/s; 0: not measured */
-	uint64_t slots;	 /* units it runs at once */
-	uint64_t free;	 /* share free at issue, 0..100 */
+	char *name;	/* "hash/sha256d" */
+	uint64_t rate;	/* measured H/s; 0: not measured */
+	uint64_t slots; /* units it runs at once */
+	uint64_t free;	/* share free at issue, 0..100 */
 	uint64_t devices;
 };
 extern const struct message record_cap_message;
@@ -72,26 +77,51 @@ struct record {
 	uint64_t suites;     /* bit 0 ChaChaPoly, bit 1 AESGCM */
 	uint8_t boot_id[8];
 	uint64_t cores, ram_mib;
-	char *cpu;	 /* "sha-ni avx2 avx512" */
-	char *software;	 /* "hnode 0.1.0" */
+	char *cpu;	   /* "sha-ni avx2 avx512" */
+	char *software;	   /* "hnode 0.1.0" */
 	struct bytes cert; /* empty in `public` */
 };
 #define RECORD_VERSION 1
 extern const struct message record_message;
 
-/* Signs and seals; ERR_LIMIT when over RECORD_MAX. */
+/*
+ * Signs and seals; appended to out. ERR_LIMIT when over RECORD_MAX or with too
+ * many addresses or capabilities. r->node must be me.
+ */
 enum err record_seal(const struct record *r, const struct identity *me,
 		     const struct mesh_keys *k, const struct topic_id *topic,
 		     const uint8_t nonce[static 24], struct buf *out) HN_CHECK;
 
+/* Why a record is refused; each is counted apart. */
+enum record_fault {
+	RECORD_OK,
+	RECORD_BAD_SIZE,      /* over RECORD_MAX, or too many of something */
+	RECORD_BAD_SEAL,      /* of another mesh or topic, or garbage */
+	RECORD_BAD_SHAPE,     /* not the fields of a record */
+	RECORD_BAD_VERSION,   /* not RECORD_VERSION */
+	RECORD_BAD_SIGNATURE, /* not by the node that it names */
+	RECORD_AHEAD,	      /* issued over RECORD_AHEAD_MS from now */
+	RECORD_EXPIRED
+};
+
 /*
  * Opens, checks signature, version, mesh, topic, times (now = our wall clock,
- * ms), counts; *out lives in the arena. ERR_CRYPTO (not ours or forged),
- * ERR_PROTO, ERR_EXPIRED, ERR_LIMIT. The certificate is the caller's to
- * check, and so is the sequence.
+ * ms), counts; *out lives in the arena and is set only when all is well. The
+ * certificate is the caller's to check, and so is the sequence.
  */
+enum record_fault record_judge(const uint8_t *p, size_t n,
+			       const struct mesh_keys *k,
+			       const struct topic_id *topic, uint64_t now_ms,
+			       struct arena *a, struct record *out) HN_CHECK;
+/* The same as an error: ERR_CRYPTO (not ours or forged), ERR_PROTO,
+ * ERR_EXPIRED, ERR_LIMIT. */
 enum err record_open(const uint8_t *p, size_t n, const struct mesh_keys *k,
 		     const struct topic_id *topic, uint64_t now_ms,
 		     struct arena *a, struct record *out) HN_CHECK;
+
+/* What a record is before it is signed, and after its signature was checked:
+ * the fields alone, their values checked one by one. */
+enum record_fault record_unpack(const uint8_t *body, size_t n, struct arena *a,
+				struct record *out) HN_CHECK;
 
 #endif
