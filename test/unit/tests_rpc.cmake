@@ -6,5 +6,7 @@ hn_test(unit test_frame LINKS hn_base SOURCES ${frame_sources})
 # Over a hub in memory, hence not with hn_rpc, which has the real one.
 hn_test(unit test_rpc LINKS hn_base SOURCES ${rpc_sources}
 	${CMAKE_SOURCE_DIR}/test/support/fake_hub.c)
+# The same over real sessions.
+hn_test(unit test_rpc_tcp LINKS hn_rpc)
 # Two processes; a figure for every cell, whatever it is.
 hn_test(unit test_bench_rpc LINKS hn_rpc)
