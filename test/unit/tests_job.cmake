@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+if(NOT TARGET job_pure)
+	include(${CMAKE_CURRENT_LIST_DIR}/../support/job_pure.cmake)
+endif()
+hn_test(unit test_lease LINKS job_pure)
+hn_test(unit test_check LINKS job_pure)
+hn_test(unit test_sched LINKS job_pure)
+hn_test(unit test_job LINKS job_pure)
