@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""scripts/bench mesh|idle|beside: figures of real processes."""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+from support import BIN, CAP, HEADER, MeshTest, run, until
+
+FAR = "00" * 31 + "01"  # nobody finds it: the whole range is scanned
+SCAN = os.path.join(os.path.dirname(BIN), "test", "bench_scan")
+
+
+class Bench(MeshTest):
+    """Borrows the tests' nodes and their cleaning up."""
+
+    def runTest(self):
+        pass
+
+    def mesh(self, seconds):
+        workers = [self.worker() for _ in range(2)]
+        submitter = self.start("--bootstrap", workers[0].dht)
+        for w in workers:
+            submitter.cli("dial", w.address)
+        until(lambda: all(self.rate(w) for w in workers), 20)
+        # Both at work: two threads on two cores are slower than one alone.
+        first, _ = self.search(submitter, "--range", "0-399999999",
+                               "--target", FAR, code=1)
+        rate = first["hashes"] / first["seconds"]
+        n = min(int(rate * seconds), 1 << 32)
+        if n == 1 << 32:
+            print(f"the whole range takes only {n / rate:.0f} s here")
+        unit = max(int(rate / 2), 1 << 20)
+        bits = str(max(0, (unit // 1000).bit_length() - 1))
+        print(f"{rate / 1e6:.1f} MH/s by two threads; {n} nonces each time",
+              flush=True)
+        ratios = []
+        for turn in range(3):
+            times = {}
+            for way in ("alone", "mesh") if turn % 2 else ("mesh", "alone"):
+                if way == "mesh":
+                    end, _ = self.search(
+                        submitter, "--range", f"0-{n - 1}", "--target", FAR,
+                        code=1, timeout=seconds * 4 + 60)
+                    assert end["hashes"] == n, end
+                    times[way] = end["seconds"]
+                    checked = end["checked"]
+                else:
+                    times[way] = self.alone(n, bits, unit)
+            ratio = times["alone"] / times["mesh"]
+            ratios.append(ratio)
+            print(f"without the mesh {times['alone']:7.2f} s   with it "
+                  f"{times['mesh']:7.2f} s   ratio {ratio:.4f}   "
+                  f"(checked {checked * 100:.2f} %)", flush=True)
+        print(f"median ratio {statistics.median(ratios):.4f}")
+
+    def alone(self, n, bits, unit):
+        """The same two devices, each with one half, no mesh."""
+        began = time.monotonic()
+        halves = [subprocess.Popen(
+            [SCAN, str(a), str(b), bits, str(unit)],
+            stdout=subprocess.DEVNULL)
+            for a, b in ((0, n // 2), (n // 2, n))]
+        for p in halves:
+            assert p.wait() == 0
+        return time.monotonic() - began
+
+    def idle(self, seconds):
+        first = self.worker()
+        nodes = [first] + [self.worker("--bootstrap", first.dht)
+                           for _ in range(9)]
+        until(lambda: all(n.status()["sessions"] >= 9 for n in nodes), 60,
+              lambda: str([n.status()["sessions"] for n in nodes]))
+        # What a start costs is not idling.
+        time.sleep(10)
+        tick = os.sysconf("SC_CLK_TCK")
+
+        def cpu(node):
+            with open(f"/proc/{node.pid}/stat") as f:
+                words = f.read().rsplit(")", 1)[1].split()
+            return (int(words[11]) + int(words[12])) / tick
+        before, began = [cpu(n) for n in nodes], time.monotonic()
+        time.sleep(seconds)
+        spent = time.monotonic() - began
+        rows = []
+        for node, was in zip(nodes, before):
+            with open(f"/proc/{node.pid}/status") as f:
+                rss = int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+            rows.append(((cpu(node) - was) / spent * 100, rss / 1024))
+        print("NODE                 CPU of a core      RSS")
+        for node, (share, rss) in zip(nodes, rows):
+            print(f"{node.name:20} {share:9.2f} % {rss:10.1f} MiB")
+        print(f"most {max(r[0] for r in rows):.2f} %, "
+              f"{max(r[1] for r in rows):.1f} MiB; each has 9 sessions")
+
+    def beside(self, seconds):
+        r = run("bench", "rpc", "--json", "--seconds", str(seconds),
+                timeout=600)
+        self.ok(r)
+        b = json.loads(r.out.strip().split("\n")[-1])
+        print(f"ping alone        p50 {b['p50_us']:8.1f}   p99 "
+              f"{b['p99_us']:8.1f} us")
+        print(f"beside the stream p50 {b['beside_p50_us']:8.1f}   p99 "
+              f"{b['beside_p99_us']:8.1f} us   ({b['beside_mb_s']:.0f} MB/s)")
+        print(f"adds at p99       {b['beside_p99_us'] - b['p99_us']:.1f} us")
+
+
+def main(argv):
+    what = argv[0]
+    seconds = float(argv[1]) if len(argv) > 1 else {
+        "mesh": 60, "idle": 30, "beside": 3}[what]
+    bench = Bench()
+    Bench.setUpClass()
+    try:
+        getattr(bench, what)(seconds)
+    finally:
+        bench.doCleanups()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

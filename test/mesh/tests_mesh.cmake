@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# One CTest per file: test/mesh/test_jobs.py is mesh_jobs. They start real
+# nodes on loopback or in network namespaces of their own, and need nothing
+# but python3.
+find_package(Python3 COMPONENTS Interpreter)
+
+add_test(NAME check COMMAND ${CMAKE_SOURCE_DIR}/scripts/check)
+set_tests_properties(check PROPERTIES LABELS check TIMEOUT 120)
+
+# hn_mesh(jobs [LABEL mesh] [TIMEOUT s])
+function(hn_mesh name)
+	cmake_parse_arguments(M "" "LABEL;TIMEOUT" "" ${ARGN})
+	if(NOT M_LABEL)
+		set(M_LABEL mesh)
+	endif()
+	if(NOT M_TIMEOUT)
+		set(M_TIMEOUT 180)
+	endif()
+	set(slow 1)
+	if(HN_SANITIZE)
+		# Deadlines of tests that measure time stretch with the program.
+		set(slow 4)
+		math(EXPR M_TIMEOUT "${M_TIMEOUT} * 3")
+	endif()
+	add_test(NAME ${M_LABEL}_${name}
+		COMMAND ${Python3_EXECUTABLE} -B test_${name}.py
+		WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/test/mesh)
+	set_tests_properties(${M_LABEL}_${name} PROPERTIES LABELS ${M_LABEL}
+		TIMEOUT ${M_TIMEOUT} SKIP_RETURN_CODE 77 RUN_SERIAL TRUE
+		ENVIRONMENT "HN_BIN=$<TARGET_FILE:hnode>;HN_TEST_SLOW=${slow}")
+endfunction()
+
+if(TARGET hnode AND Python3_FOUND)
+	foreach(name cli ground jobs topic dial hash invite hostile lan readme)
+		if(EXISTS ${CMAKE_SOURCE_DIR}/test/mesh/test_${name}.py)
+			hn_mesh(${name})
+		endif()
+	endforeach()
+	if(NOT HN_SANITIZE)
+		hn_mesh(clean LABEL valgrind)
+	endif()
+endif()
+
+# For scripts/bench mesh: the device without a mesh.
+if(TARGET hn_asic)
+	add_executable(bench_scan ${CMAKE_SOURCE_DIR}/test/bench_scan.c)
+	set_target_properties(bench_scan PROPERTIES
+		RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test)
+	target_link_libraries(bench_scan PRIVATE hn_asic)
+endif()
