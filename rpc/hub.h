@@ -122,6 +122,8 @@ struct session *opening_dial(struct hub *h, const struct node_id *expect,
 			     const struct session_psk *psk, bool aes,
 			     uint32_t timeout_ms, enum err *why);
 void opening_bytes(struct session *s, const uint8_t *p, size_t n);
+/* Dialler of a control socket: whether these bytes belong to a refusal. */
+bool opening_refused(struct session *s, const uint8_t *p, size_t n);
 
 /* session.c */
 extern const struct link_ops session_link_ops;

@@ -324,6 +324,22 @@ void opening_bytes(struct session *s, const uint8_t *p, size_t n)
 	}
 }
 
+bool opening_refused(struct session *s, const uint8_t *p, size_t n)
+{
+	if (s->state != S_WELCOME || !s->control || s->reader.part.n ||
+	    (!s->in.n && !refusal_begins(p, n)))
+		return false;
+	if (s->in.n + n > REFUSAL_SIZE) {
+		bad(s, &s->hub->counters.bad_records, ERR_PROTO,
+		    "a malformed refusal");
+		return true;
+	}
+	buf_add(&s->in, p, n);
+	if (s->in.n == REFUSAL_SIZE)
+		refused(s);
+	return true;
+}
+
 void opening_accept(struct hub *h, struct link *take_l, bool control)
 {
 	struct session *s = session_new(h, false, control);

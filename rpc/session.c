@@ -246,7 +246,7 @@ uint8_t *session_space(struct session *s, size_t n)
 	return record_space(&s->writer, out, n);
 }
 
-/* Keepalive: see PROTOCOL 4.1 for who pings when. */
+/* Keepalive: PROTOCOL 4.1 says who pings when. */
 
 static void send_ping(struct session *s, struct session_probe *p)
 {
@@ -461,7 +461,7 @@ static void on_goodbye(struct session *s, const uint8_t *p, size_t n)
 
 static void on_ping(struct session *s, const uint8_t *token)
 {
-	/* Whoever does not read gets no more to read (PROTOCOL 4.1). */
+	/* Whoever does not read gets no more to read (PROTOCOL 4.2). */
 	if (link_queued(s->link) <= SESSION_HIGH)
 		put(s, RECORD_PONG, token, RECORD_TOKEN);
 }
@@ -637,9 +637,9 @@ static void on_bytes(void *arg, uint8_t *p, size_t n)
 	}
 	s->heard_ms = now_ms(s);
 	s->in_bytes += n;
-	if (s->state >= S_WELCOME)
+	if (s->state >= S_WELCOME && !opening_refused(s, p, n))
 		session_records(s, p, n);
-	else
+	else if (s->state < S_WELCOME)
 		opening_bytes(s, p, n);
 }
 

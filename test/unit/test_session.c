@@ -570,10 +570,10 @@ static void on_control(void *arg, enum err e, struct session *s,
 		       const char *text)
 {
 	struct dialling *d = arg;
-	(void)text;
 	d->done = true;
 	d->e = e;
 	d->s = s;
+	snprintf(d->text, sizeof(d->text), "%s", text ? text : "");
 }
 
 static bool control_done(void *arg)
@@ -618,6 +618,72 @@ static void test_control_socket(void **state)
 	temp_remove();
 }
 
+static void ignore_bytes(void *arg, uint8_t *p, size_t n)
+{
+	(void)arg;
+	(void)p;
+	(void)n;
+}
+
+static void ignore_closed(void *arg, enum err why, const char *text)
+{
+	(void)arg;
+	(void)why;
+	(void)text;
+}
+
+static const struct link_ops ignore_ops = {
+    .bytes = ignore_bytes,
+    .closed = ignore_closed,
+};
+
+/* A command line older than its node, say: an answer, not a riddle. */
+static void on_refuse_accept(void *arg, struct link *take_l)
+{
+	struct link **l = arg;
+
+	*l = take_l;
+	link_start(take_l, &ignore_ops, NULL);
+	buf_add(link_out(take_l), "\xff\xffHNOD\1\0\7\1", REFUSAL_SIZE);
+	link_flush(take_l);
+}
+
+static void on_nothing(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+static bool is_true(void *arg)
+{
+	return *(bool *)arg;
+}
+
+static void test_control_socket_of_another_version(void **state)
+{
+	struct link_ctx *ctx = link_ctx_new(b->loop, LINK_AUTO);
+	struct link_listener *ll;
+	struct link *l = NULL;
+	struct dialling d = {0};
+	struct buf why = {0};
+	bool stopped = false;
+	(void)state;
+
+	temp_make();
+	const char *path = temp_path("control");
+	start_both();
+	assert_int_equal(
+	    link_listen_ipc(ctx, path, on_refuse_accept, &l, &why, &ll), OK);
+	hub_dial_control(a->hub, path, 1000, on_control, &d);
+	until(b, control_done, &d);
+	assert_int_equal(d.e, ERR_PROTO);
+	assert_non_null(strstr(d.text, "version 7"));
+	link_close(l);
+	link_listener_close(ll);
+	link_ctx_stop(ctx, on_nothing, &stopped);
+	until(b, is_true, &stopped);
+	temp_remove();
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -648,6 +714,7 @@ int main(void)
 	    T(test_ping_ends_with_its_session),
 	    T(test_hub_stop_with_sessions_and_dials),
 	    T(test_control_socket),
+	    T(test_control_socket_of_another_version),
 	};
 	const int rc = cmocka_run_group_tests(tests, NULL, NULL);
 	link_library_end();
