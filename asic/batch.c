@@ -38,6 +38,7 @@ struct group {
 	const uint8_t *p[LANES_MAX];
 	uint8_t tail[LANES_MAX][128];
 	uint32_t state[8 * LANES_MAX] __attribute__((aligned(64)));
+	size_t tail_n; /* the length that all tails are padded for */
 	/* K + W of the padding block of messages of fixed_n bytes */
 	size_t fixed_n;
 	uint32_t fixed[64];
@@ -113,28 +114,41 @@ static void group_fix(struct group *g, size_t n)
 	g->fixed_n = n;
 }
 
+/* The last blocks of messages of n bytes; how many they are in each lane. */
+static size_t group_tails(struct group *g, size_t n)
+{
+	const size_t rest = n % 64;
+
+	for (size_t i = 0; i < g->l->width; i++) {
+		const uint8_t *p = g->msgs[g->which[i < g->n ? i : 0]].p;
+
+		/* What pads the messages of one length stays the same. */
+		if (g->tail_n == n)
+			memcpy(g->tail[i], p + (n - rest), rest);
+		else
+			pad_tail(g->tail[i], p, n);
+		g->p[i] = g->tail[i];
+	}
+	g->tail_n = n;
+	return pad_blocks(n) - n / 64;
+}
+
 /* All of n bytes. */
 static void group_equal(struct group *g, size_t n)
 {
-	size_t tail = 0;
-
 	g->l->start(g->state);
-	for (size_t i = 0; i < g->l->width; i++) {
+	if (n >= 64) {
 		/* Lanes without a message repeat the first one. */
-		const struct bytes *m = &g->msgs[g->which[i < g->n ? i : 0]];
-
-		g->p[i] = m->p;
-		if (n % 64)
-			tail = pad_tail(g->tail[i], m->p, n);
-	}
-	if (n >= 64)
+		for (size_t i = 0; i < g->l->width; i++)
+			g->p[i] = g->msgs[g->which[i < g->n ? i : 0]].p;
 		g->l->blocks(g->state, g->p, n / 64);
+	}
 	if (n % 64 == 0) {
 		group_fix(g, n);
 		g->l->fixed(g->state, g->fixed);
 	} else {
-		for (size_t i = 0; i < g->l->width; i++)
-			g->p[i] = g->tail[i];
+		size_t tail = group_tails(g, n);
+
 		g->l->blocks(g->state, g->p, tail);
 	}
 	group_end(g);
@@ -201,8 +215,11 @@ static void mixed_alone(struct group *g, struct mixed *m, size_t i)
 static void group_mixed(struct group *g)
 {
 	const size_t width = g->l->width;
-	struct mixed m = {.busy = g->n};
+	struct mixed m;
 
+	m.done = 0;
+	m.busy = g->n;
+	g->tail_n = SIZE_MAX;
 	g->l->start(g->state);
 	for (size_t i = 0; i < g->n; i++) {
 		const struct bytes *msg = &g->msgs[g->which[i]];
@@ -301,6 +318,7 @@ void lanes_batch(const struct lanes *l, const struct bytes *msgs, size_t n,
 
 	g.l = l;
 	g.rounds = rounds;
+	g.tail_n = SIZE_MAX;
 	g.fixed_n = SIZE_MAX;
 	/* A vector step takes as long as eight blocks by SHA instructions. */
 	g.narrow = l->width / (kernel_cpu_shani() ? 4 : 16);

@@ -207,11 +207,7 @@ static enum err measure(const struct kernel *k, enum what what, double seconds,
 	unsigned begun;
 	enum err e = OK;
 
-	/* The job inside wants its alignment. */
-	workers = aligned_alloc(64, threads * sizeof(*workers));
-	if (!workers)
-		return ERR_LIMIT;
-	memset(workers, 0, threads * sizeof(*workers));
+	workers = xcalloc(threads, sizeof(*workers));
 	for (unsigned i = 0; i < threads && e == OK; i++) {
 		workers[i].quit = &quit;
 		e = worker_init(&workers[i], k, what, seconds, i);

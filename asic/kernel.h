@@ -26,7 +26,7 @@ struct kernel_job {
 	uint32_t w16, w17; /* W16, W17 */
 	uint32_t w18, w19; /* W18 less s0(W3), W19 less W3 */
 	uint32_t w31, w32; /* the constant parts of W31, W32 */
-} __attribute__((aligned(64)));
+};
 
 /* Bytes 76..79 of the header, the nonce, are not looked at. */
 void kernel_job_init(struct kernel_job *job, const uint8_t header[static 80]);

@@ -87,7 +87,9 @@ static inline size_t pad_tail(uint8_t tail[static 128], const uint8_t *msg,
 	size_t rest = n % 64, blocks = rest < 56 ? 1 : 2;
 	uint64_t bits = __builtin_bswap64((uint64_t)n * 8);
 
-	memset(tail, 0, 128);
+	memset(tail, 0, 64);
+	if (blocks > 1)
+		memset(tail + 64, 0, 64);
 	if (rest)
 		memcpy(tail, msg + (n - rest), rest);
 	tail[rest] = 0x80;

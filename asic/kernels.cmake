@@ -40,8 +40,9 @@ function(hn_kernel file)
 	if(CMAKE_POSITION_INDEPENDENT_CODE)
 		set(pic -fPIC)
 	endif()
+	# valgrind 3.19 gives up on the DWARF 5 of clang 19.
 	add_custom_command(OUTPUT ${object}
-		COMMAND ${HN_CLANG19} -std=gnu11 -D_GNU_SOURCE -g ${options}
+		COMMAND ${HN_CLANG19} -std=gnu11 -D_GNU_SOURCE -gdwarf-4 ${options}
 			${pic} ${flags} -I${CMAKE_SOURCE_DIR}
 			-MD -MF ${object}.d -c ${source} -o ${object}
 		DEPENDS ${source}

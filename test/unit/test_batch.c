@@ -9,6 +9,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -36,6 +38,11 @@ int __wrap_posix_memalign(void **p, size_t align, size_t n)
 	return __real_posix_memalign(p, align, n);
 }
 
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+enum { TURNS = 10 };
+#else
+enum { TURNS = 80 };
+#endif
 enum { MSGS = 2500, TEXT = 70000, LONGEST = 65536 + 3 };
 static uint8_t text[TEXT];
 static struct bytes msgs[MSGS];
@@ -85,7 +92,7 @@ static void random_lengths(const struct kernel *k)
 	uint64_t seed = 21;
 	size_t n = MSGS;
 
-	for (int turn = 0; turn < 24; turn++) {
+	for (int turn = 0; turn < TURNS; turn++) {
 		for (size_t i = 0; i < n; i++) {
 			msgs[i].p = text + noise32(&seed) % 1000;
 			msgs[i].n = noise32(&seed) % 301;
@@ -149,6 +156,37 @@ static void test_batch_long_among_short(void **state)
 	each_kernel(long_ones);
 }
 
+/* Messages that end where memory ends: nothing behind them is read. */
+static uint8_t *page_end;
+
+static void at_page_end(const struct kernel *k)
+{
+	for (size_t len = 0; len <= 140; len++) {
+		for (size_t i = 0; i < 40; i++) {
+			size_t n = i < 34 ? len : len + i;
+
+			msgs[i] = (struct bytes){page_end - n, n};
+		}
+		check(k, 34);
+		check(k, 40);
+	}
+}
+
+static void test_batch_reads_messages_only(void **state)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	uint8_t *two = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)state;
+	assert_true(two != MAP_FAILED);
+	assert_int_equal(mprotect(two + page, page, PROT_NONE), 0);
+	memcpy(two, text, page);
+	page_end = two + page;
+	each_kernel(at_page_end);
+	assert_int_equal(munmap(two, 2 * page), 0);
+}
+
 static void test_batch_real_headers(void **state)
 {
 	uint8_t headers[HN_COUNT(known_headers)][80], digest[32];
@@ -195,6 +233,7 @@ int main(void)
 	    cmocka_unit_test(test_batch_random_lengths),
 	    cmocka_unit_test(test_batch_equal_lengths),
 	    cmocka_unit_test(test_batch_long_among_short),
+	    cmocka_unit_test(test_batch_reads_messages_only),
 	    cmocka_unit_test(test_batch_real_headers),
 	    cmocka_unit_test(test_batch_of_nothing),
 	};
