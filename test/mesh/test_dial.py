@@ -112,7 +112,8 @@ class Dial(MeshTest):
         self.ok(a.cli("dial", b.address))
         for ref in (b.id, b.name, b.id[:12]):
             p = a.json("ping", ref)
-            self.assertGreater(p["rtt_us"], 0)
+            self.assertGreater(p["min_us"], 0)
+            self.assertEqual(p["id"], b.id)
         info = a.json("info", b.name)
         self.assertEqual(info["id"], b.id)
         self.assertEqual([o["name"] for o in info["offers"]], [CAP])

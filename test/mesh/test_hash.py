@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 
-from support import CAP, MeshTest, main
+from support import CAP, MeshTest, main, run
 
 
 def sha(data, double=False):
@@ -71,7 +71,7 @@ class Hash(MeshTest):
                      input=text)
         self.assertEqual(r.code, 2, r)  # partly done
         last = json.loads(r.out.strip().split("\n")[-1])
-        self.assertEqual(last["count"], 2)
+        self.assertEqual(last["count"], 4)
         failed = [f["index"] if isinstance(f, dict) else f
                   for f in last["failed"]]
         self.assertEqual(failed, [1, 3])
@@ -85,6 +85,15 @@ class Hash(MeshTest):
                              input=f"a\n{big}\nb\n"))
         self.assertEqual([x.split()[0] for x in r.out.splitlines()],
                          [sha(x.encode()) for x in ("a", big, "b")])
+
+    def test_without_a_node(self):
+        d = self.new_dir()
+        r = self.ok(run("hash", "sha256", "abc", dir=d))
+        self.assertEqual(r.out.split()[0], sha(b"abc"))
+        r = self.ok(run("hash", "sha256d", "--batch", "-", dir=d,
+                        input="a\nb\n"))
+        self.assertEqual(r.out.split(), [sha(b"a", True), sha(b"b", True)])
+        self.assertEqual(os.listdir(d), [])
 
     def test_wrong_use(self):
         node = self.start()

@@ -3,8 +3,11 @@
 
 import os
 import stat
+import subprocess
+import time
 
-from support import (CAP, NONCE, MeshTest, clean_env, main, run, until)
+from support import (BIN, CAP, NONCE, MeshTest, Process, clean_env, main, run,
+                     until)
 
 
 class Private(MeshTest):
@@ -59,8 +62,6 @@ class Private(MeshTest):
         c = self.start(env=clean_env(HNODE_JOIN=word))
         for n in (b, c):
             a.until_peer(n)
-        from support import BIN, Process
-        import subprocess
         d = self.new_dir()
         p = Process([BIN, "--data-dir", d, "--bind", "127.0.0.1", "--port",
                      "0", "--no-lan", "--join", "-"], stdin=subprocess.PIPE)
@@ -84,7 +85,6 @@ class Private(MeshTest):
         # Whoever comes in time may come; what is late, not. A word that is
         # over is known as such by its reader.
         self.assertEqual(b.status()["mesh"], "home")
-        import time
         end = time.time() + 1.5
         word = self.invite(a, "--expires", "1s")
         until(lambda: time.time() > end, 5)
@@ -132,10 +132,9 @@ class Private(MeshTest):
     def test_owner_moves_house(self):
         a, word = self.owner()
         b = self.start("--join", word)
-        env = clean_env(HNODE_PASSPHRASE="correct horse")
         secret = self.path("pass", "correct horse\n")
-        r = self.export(a, secret, env)
-        key = r.out.strip().split()[-1]
+        r = self.export(a, secret)
+        key = r.out.strip().split()[0]
         self.assertNotIn("correct", key)
         r = self.import_(b, key, self.path("wrong", "battery\n"))
         self.assertNotEqual(r.code, 0, r)
@@ -146,7 +145,7 @@ class Private(MeshTest):
         self.assertEqual(a.json("owner", "show")["owner"],
                          b.json("owner", "show")["owner"])
 
-    def export(self, node, secret, env):
+    def export(self, node, secret):
         return self.ok(node.cli("owner", "export", "--passphrase-file",
                                 secret))
 

@@ -176,7 +176,8 @@ class Search(MeshTest):
         self.assertEqual(row["hashes"], n)
         self.assertGreater(row["shares"], 0)
         self.assertEqual(show["late"], 0)
-        text = self.ok(s.cli("job", "show", end["job"], "--by-peer")).out
+        r = self.ok(s.cli("job", "show", end["job"], "--by-peer"))
+        text = r.out + r.err
         self.assertIn(w.name, text)
         self.assertIn("unseen", text)  # what no check can rule out
 
