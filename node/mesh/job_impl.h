@@ -38,7 +38,7 @@ struct unit {
 	bool open, late;
 	struct piece *piece; /* it is the replica of this piece */
 	bool replica;
-	uint64_t turn_at; /* since when its worker should be at it */
+	uint64_t turn_at; /* its last word, or since when it is first in line */
 	uint32_t *shares; /* from audited on */
 	size_t nshares, cap;
 	struct unit *prev, *next;   /* job->units or job->closed */

@@ -92,6 +92,7 @@ static void unhand(struct unit *u, uint64_t now)
 	struct job *job = u->job;
 	struct part *part = u->part;
 	struct worker *w = part->worker;
+	const bool head = w->units == u;
 
 	u->open = false;
 	DL_DELETE(job->units, u);
@@ -99,7 +100,7 @@ static void unhand(struct unit *u, uint64_t now)
 	DL_DELETE2(w->units, u, wprev, wnext);
 	if (!--w->held)
 		worker_idle(w, now);
-	else
+	else if (head)
 		w->units->turn_at = now;
 	if (!--part->open)
 		part->busy_ms += now - part->busy_since;
@@ -384,6 +385,7 @@ static void progress(struct unit *u, uint64_t below, const uint32_t *shares,
 	uint32_t at = 0;
 
 	worker_progress(w, count, now);
+	u->turn_at = now;
 	job->served_at = now;
 	part->lost = false;
 	const enum share_lie lie = shares_check(u, below, shares, n, &at);

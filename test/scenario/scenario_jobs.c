@@ -437,6 +437,26 @@ static void test_slow_straggler_is_relieved(void **state)
 	world_release(&w);
 }
 
+static void test_slow_worker_that_speaks_keeps_its_unit(void **state)
+{
+	struct world w;
+	char id[JOB_ID_SIZE];
+	const struct search_spec s = world_spec(0, 1u << 28, 32, true);
+
+	(void)state;
+	world_init(&w, 16);
+	world_join(&w, 20 * MH, 1000, HONEST);
+	world_submit(&w, &s, id);
+	world_run(&w, w.now_us + 3 * S);
+	w.w[0].rate = 0.5 * MH;
+	world_run(&w, w.now_us + 15 * S);
+	assert_int_equal(w.revoked, 0);
+	w.w[0].rate = 20 * MH;
+	world_run(&w, UINT64_MAX / 2);
+	check_done(&w, id, 32);
+	world_release(&w);
+}
+
 static void test_nobody_fails_the_job_in_time(void **state)
 {
 	struct world w;
@@ -533,6 +553,7 @@ int main(void)
 	    cmocka_unit_test(test_replicas_cover_what_the_budget_cannot),
 	    cmocka_unit_test(test_silent_worker_loses_its_units),
 	    cmocka_unit_test(test_slow_straggler_is_relieved),
+	    cmocka_unit_test(test_slow_worker_that_speaks_keeps_its_unit),
 	    cmocka_unit_test(test_nobody_fails_the_job_in_time),
 	    cmocka_unit_test(test_last_unit_is_short),
 	    cmocka_unit_test(test_two_jobs_share_the_workers),
