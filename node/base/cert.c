@@ -78,8 +78,9 @@ enum err cert_check(struct bytes packed, const struct node_id *node,
 			      "its certificate is of another mesh");
 	struct bytes part = signed_part(&c, text);
 	if (!node_id_verify(mesh_owner, PURPOSE, &part, 1, c.sig))
-		return refuse(why, ERR_CRYPTO, "its certificate is not signed "
-					       "by the owner of this mesh");
+		return refuse(why, ERR_CRYPTO,
+			      "its certificate is not signed "
+			      "by the owner of this mesh");
 	if (c.expires_ms && c.expires_ms <= now_ms)
 		return refuse(why, ERR_EXPIRED, "its certificate has expired");
 	if (out)

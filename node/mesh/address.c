@@ -168,12 +168,11 @@ static bool near4(const struct in_addr *ip)
 	if (uv_interface_addresses(&all, &n))
 		return false;
 	for (int i = 0; i < n && !found; i++)
-		found =
-		    all[i].address.address4.sin_family == AF_INET &&
-		    same_bits((const void *)ip,
-			      (const void *)&all[i].address.address4.sin_addr,
-			      (const void *)&all[i].netmask.netmask4.sin_addr,
-			      4);
+		found = all[i].address.address4.sin_family == AF_INET &&
+			same_bits(
+			    (const void *)ip,
+			    (const void *)&all[i].address.address4.sin_addr,
+			    (const void *)&all[i].netmask.netmask4.sin_addr, 4);
 	uv_free_interface_addresses(all, n);
 	return found;
 }

@@ -156,8 +156,7 @@ static struct given *given_add(struct invites *l, uint64_t tag,
 {
 	l->items = xrealloc(l->items, (l->n + 1) * sizeof(*l->items));
 	struct given *g = &l->items[l->n++];
-	*g = (struct given){
-	    .tag = tag, .expires_ms = expires_ms, .uses = uses};
+	*g = (struct given){.tag = tag, .expires_ms = expires_ms, .uses = uses};
 	memcpy(g->secret, secret, 16);
 	if (tag > l->last_tag)
 		l->last_tag = tag;
@@ -289,10 +288,8 @@ enum err invites_add(struct invites *l, uint64_t expires_ms, uint64_t uses,
 	}
 	randombytes_buf(secret, 16);
 	struct pending *p = HN_NEW(struct pending);
-	*p = (struct pending){.list = l,
-			      .tag = l->last_tag + 1,
-			      .done = done,
-			      .arg = arg};
+	*p = (struct pending){
+	    .list = l, .tag = l->last_tag + 1, .done = done, .arg = arg};
 	given_add(l, p->tag, secret, expires_ms, uses);
 	*tag = p->tag;
 	const struct store_val vals[] = {STORE_I(p->tag), STORE_B(secret, 16),
@@ -337,11 +334,8 @@ void invites_use(struct invites *l, uint64_t tag, const struct node_id *who,
 	struct given *g = given_find(l, tag);
 	struct pending *p = HN_NEW(struct pending);
 
-	*p = (struct pending){.list = l,
-			      .tag = tag,
-			      .who = *who,
-			      .done = done,
-			      .arg = arg};
+	*p = (struct pending){
+	    .list = l, .tag = tag, .who = *who, .done = done, .arg = arg};
 	if (!g)
 		p->e = ERR_NOTFOUND;
 	else if (g->expires_ms <= now_ms)

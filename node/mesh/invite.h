@@ -65,8 +65,7 @@ void invites_free(struct invites *l); /* no statement of it may be waiting */
  * when it is durable; tag and secret are set at once. */
 enum err invites_add(struct invites *l, uint64_t expires_ms, uint64_t uses,
 		     uint64_t now_ms, uint8_t secret[static 16], uint64_t *tag,
-		     struct buf *why, invites_done_fn done,
-		     void *arg) HN_CHECK;
+		     struct buf *why, invites_done_fn done, void *arg) HN_CHECK;
 /*
  * A newcomer uses one. done comes when the use is counted and durable: OK,
  * ERR_EXPIRED, ERR_DENIED (used up), ERR_NOTFOUND. The same node may repeat it

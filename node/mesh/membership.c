@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/mesh/membership.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -259,8 +260,8 @@ static void from_file(struct membership *m, const struct mesh_file *f)
 	if (m->has_prev)
 		memcpy(m->secret->prev, f->prev_key.p, 32);
 	buf_add(&m->cert, f->cert.p, f->cert.n);
-	m->excluded = xmemdup(f->excluded.items,
-			      f->excluded.n * sizeof(struct node_id));
+	m->excluded =
+	    xmemdup(f->excluded.items, f->excluded.n * sizeof(struct node_id));
 	m->nexcluded = f->excluded.n;
 	memcpy(m->rekey_sig, f->rekey_sig, 64);
 }
@@ -276,8 +277,9 @@ static enum err load_file(struct membership *m, const struct buf *text,
 	enum err e = fields_from_json(&mesh_file_message, (const char *)text->p,
 				      text->n, &arena, &f, &detail);
 	if (!e && f.hnode_mesh != FILE_VERSION) {
-		buf_printf(&detail, "it is of version %llu, this program "
-				    "knows %d",
+		buf_printf(&detail,
+			   "it is of version %llu, this program "
+			   "knows %d",
 			   (unsigned long long)f.hnode_mesh, FILE_VERSION);
 		e = ERR_CONFIG;
 	}
@@ -397,8 +399,8 @@ enum err membership_join(struct membership *m, const struct mesh_enrolled *r,
 	n->generation = r->generation;
 	buf_add(&n->cert, r->cert.p, r->cert.n);
 	n->nexcluded = r->excluded.n;
-	n->excluded = xmemdup(r->excluded.items,
-			      r->excluded.n * sizeof(struct node_id));
+	n->excluded =
+	    xmemdup(r->excluded.items, r->excluded.n * sizeof(struct node_id));
 	memcpy(n->rekey_sig, r->rekey_sig, 64);
 	e = membership_save(n, why);
 	if (e)
@@ -416,8 +418,8 @@ struct rekey_text {
 	struct bytes parts[4];
 };
 
-static void rekey_parts(const struct membership *m,
-			const struct mesh_newkey *k, struct rekey_text *t)
+static void rekey_parts(const struct membership *m, const struct mesh_newkey *k,
+			struct rekey_text *t)
 {
 	put_be64(t->generation, k->generation);
 	t->parts[0] = (struct bytes){m->mesh_id, 32};
@@ -500,8 +502,8 @@ enum err membership_apply(struct membership *m, const struct mesh_newkey *k,
 	n->rekeyed_ms = now_ms;
 	free(n->excluded);
 	n->nexcluded = k->excluded.n;
-	n->excluded = xmemdup(k->excluded.items,
-			      k->excluded.n * sizeof(struct node_id));
+	n->excluded =
+	    xmemdup(k->excluded.items, k->excluded.n * sizeof(struct node_id));
 	memcpy(n->rekey_sig, k->sig, 64);
 	enum err e = membership_save(n, why);
 	if (e)
@@ -519,8 +521,8 @@ bool membership_newkey(const struct membership *m, struct arena *a,
 	*out = (struct mesh_newkey){.generation = m->generation};
 	memcpy(out->mesh_key, m->secret->key, 32);
 	out->excluded.n = m->nexcluded;
-	out->excluded.items = arena_memdup(
-	    a, m->excluded, m->nexcluded * sizeof(struct node_id));
+	out->excluded.items =
+	    arena_memdup(a, m->excluded, m->nexcluded * sizeof(struct node_id));
 	memcpy(out->sig, m->rekey_sig, 64);
 	return true;
 }

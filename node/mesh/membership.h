@@ -32,12 +32,12 @@ struct membership {
 	struct mesh_secret {
 		uint8_t key[32];
 		uint8_t prev[32]; /* see membership_prev */
-	} *secret;		  /* sodium_malloc */
+	} * secret;		  /* sodium_malloc */
 	bool has_prev;
-	uint64_t generation; /* rekeys so far */
-	uint64_t rekeyed_ms; /* wall clock of the last one, here */
-	struct node_id owner; /* the mesh owner; zero in `public` */
-	struct buf cert;      /* ours; empty in `public` */
+	uint64_t generation;	  /* rekeys so far */
+	uint64_t rekeyed_ms;	  /* wall clock of the last one, here */
+	struct node_id owner;	  /* the mesh owner; zero in `public` */
+	struct buf cert;	  /* ours; empty in `public` */
 	struct node_id *excluded; /* in the order that was signed */
 	size_t nexcluded;
 	uint8_t rekey_sig[64];

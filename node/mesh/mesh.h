@@ -27,9 +27,9 @@ struct mesh_options {
 	const char *data_dir;
 	const char *software; /* "hnode 0.1.0" */
 
-	const char *bind;	/* NULL: all addresses */
-	uint16_t port;		/* 0: any (the stored one is tried first) */
-	bool port_given;	/* a taken port is an error, not a hint */
+	const char *bind; /* NULL: all addresses */
+	uint16_t port;	  /* 0: any (the stored one is tried first) */
+	bool port_given;  /* a taken port is an error, not a hint */
 	bool listen, lan, dht;
 	const char *const *bootstrap;
 	size_t nbootstrap;
@@ -45,6 +45,12 @@ struct mesh_options {
 	const char *affinity;
 	const char *kernel;
 	uint32_t ping_ms, rekey_ms; /* 0: the defaults */
+	const char *runtime_dir;    /* XDG_RUNTIME_DIR or NULL: control.h */
+	uint16_t beacon_port;	    /* 0: the default; tests */
+
+	/* `hnode stop`: asks the process to end (node.stop). */
+	void (*request_stop)(void *arg);
+	void *request_arg;
 };
 
 /* The tables this floor keeps, for store_open. */

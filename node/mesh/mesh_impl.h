@@ -13,15 +13,19 @@
  * serve half (answer one); a table of rows; and a struct of its own for its
  * state, made by x_new(m) and ended by x_stop. serve's arg is struct mesh *.
  */
-struct access;
 struct asic;
 struct discovery;
+struct enrol;
+struct invites;
 struct jobs;
 struct membership;
 struct offers;
 struct peers;
 struct service_hash;
 struct service_job;
+struct service_node;
+struct start;
+struct topics;
 
 struct mesh {
 	struct mesh_options o; /* strings copied */
@@ -32,22 +36,84 @@ struct mesh {
 	uint64_t started_ms; /* loop_ms */
 
 	struct membership *membership;
-	struct access *access;
 	struct rpc *rpc;
-	struct discovery *discovery; /* NULL: off */
+	struct discovery *discovery; /* NULL: off, or changing the mesh */
 	struct peers *peers;
+	struct topics *topics;
+	struct invites *invites;
 	struct asic *asic;
 	struct offers *offers;
 	struct jobs *jobs;
 	struct service_job *service_job;
 	struct service_hash *service_hash;
+	struct service_node *service_node;
+	struct start *start; /* mesh.c, while it starts */
+	struct enrol *enrol; /* enrol.c, while it joins with an invite */
 
 	uint16_t port, dht_port;
+	char *control; /* path of the control socket */
 	bool stopping;
+
+	/* What we say of ourselves. */
+	struct strs address, dht_address; /* announced; host:port */
+	uint64_t suites, cores, ram_mib;
+	char *cpu;
+	uint64_t last_seq; /* of records */
+	int64_t clock_ms;  /* median of the peers' clocks minus ours (D18) */
+
+	/* What is wrong, for status; sentences, NULL when all is well. */
+	struct trouble {
+		char *
+		    unreachable; /* an address of ours that peers cannot dial */
+		char *copied_key;
+		char *discovery;
+	} trouble;
+	bool switching; /* discovery stops, to start in another mesh */
+	loop_fn stopped;
+	void *stopped_arg;
 };
+
+/* --- mesh.c: what the others need of the whole --- */
+
+/* Our wall clock, or the peers' when ours is off (D18); for expiries. */
+uint64_t mesh_now_ms(const struct mesh *m);
+void mesh_set_clock(struct mesh *m, int64_t median);
+/* Can others reach us, as far as we know? */
+bool mesh_dialable(const struct mesh *m);
+void mesh_set_unreachable(struct mesh *m, const char *address,
+			  const char *error, const char *by);
+void mesh_offers(const struct mesh *m, struct arena *a, struct list *out);
+void mesh_tick(struct mesh *m); /* every few seconds */
+/* The membership is another one now: leaves the old mesh and goes on in the
+ * new one. */
+void mesh_switched(struct mesh *m);
+/* A rekey was applied: new keys for discovery. */
+void mesh_rekeyed(struct mesh *m);
+
+/* --- enrol.c --- */
+
+/* Joins by an invite's word (m->o.join) before any port is open; done on the
+ * loop. OK also when we are in that mesh already. */
+typedef void (*enrol_done_fn)(struct mesh *m, enum err e, const char *text);
+void enrol_start(struct mesh *m, enrol_done_fn done);
+void enrol_free(struct mesh *m);
+/* While it runs: the keys of handshakes. */
+void enrol_creds(const struct mesh *m, struct session_creds *out);
+
+/* --- status.c --- */
+
+void status_reasons(const struct mesh *m, struct arena *a, struct strs *out);
+void status_fill(struct mesh *m, struct arena *a, struct node_status *out);
+
+/* --- service_node.c --- */
+
+struct service_node *service_node_new(struct mesh *m);
+void service_node_stop(struct service_node *s); /* ends look-ups, frees */
+void node_info_fill(struct mesh *m, struct arena *a, struct node_info *out);
 
 /* Method tables, each ending in a row without a name. */
 extern const struct rpc_method service_node_methods[];
+extern const struct rpc_method service_owner_methods[];
 extern const struct rpc_method service_mesh_methods[];
 extern const struct rpc_method service_job_methods[];
 extern const struct rpc_method service_hash_methods[];
