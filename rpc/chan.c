@@ -75,8 +75,9 @@ void stream_unref(struct rpc_stream *st)
 	free(st);
 }
 
-static void stop_waiting(struct rpc_stream *st)
+void stream_stop_waiting(struct rpc_stream *st)
 {
+	st->want = 0;
 	if (st->waiting)
 		DL_DELETE2(st->chan->waiters, st, wprev, wnext);
 	st->waiting = false;
@@ -94,7 +95,7 @@ static void detach(struct rpc_stream *st)
 	struct chan *c = st->chan;
 
 	rpc_time_drop(st);
-	stop_waiting(st);
+	stream_stop_waiting(st);
 	outbox_drop(&c->box, &st->lane);
 	if (st->lane.number)
 		HASH_DELETE(hh, c->by_number, st);
@@ -215,8 +216,7 @@ static bool call_waiter(struct chan *c)
 	struct rpc_stream *st = c->waiters;
 	if (!st)
 		return false;
-	stop_waiting(st);
-	st->want = 0;
+	stream_stop_waiting(st);
 	if (!st->ops.room)
 		return true;
 	st->refs++;

@@ -131,6 +131,7 @@ void stream_break(struct rpc_stream *st, enum err e, const char *text);
 void stream_grant(struct rpc_stream *st);
 /* Puts it in the queue for room if that is due. */
 void stream_try_wait(struct rpc_stream *st);
+void stream_stop_waiting(struct rpc_stream *st); /* it sends no more */
 
 /* Of rpc.c: the list of deadlines. */
 void rpc_time_set(struct rpc_stream *st, uint32_t timeout_ms);

@@ -450,7 +450,7 @@ void rpc_send_end(struct rpc_stream *st)
 		return;
 	loop_assert(st->rpc->loop);
 	st->half_closed = true;
-	st->want = 0;
+	stream_stop_waiting(st);
 	if (!outbox_put(&st->chan->box, &st->lane, FRAME_DATA_END, NULL, 0))
 		chan_kick(st->chan);
 }
@@ -486,7 +486,7 @@ static void answer(struct rpc_stream *st, const struct frame_end *end,
 		}
 	}
 	rpc_time_drop(st);
-	st->want = 0;
+	stream_stop_waiting(st);
 	if (outbox_put(&c->box, &st->lane, FRAME_END, r->scratch.p,
 		       r->scratch.n)) {
 		stream_end(st);

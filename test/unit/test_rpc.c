@@ -723,6 +723,39 @@ static void test_stalled_link_stops_the_sender_and_goes_on(void **state)
 	assert_int_equal(d.bytes, 5000000);
 }
 
+static void test_no_room_after_the_last_chunk(void **state)
+{
+	struct net *n = *state;
+	struct side d = {.send_left = 300000, .chunk = 16000};
+	struct session *s = callee_session(n);
+	const struct num q = {.v = 300000}, r = {.v = 5};
+	struct side down = {0};
+
+	/* The link is full: both wait for room, and then say their last. */
+	fake_session_stall(n->s, true);
+	assert_int_equal(call(n, "t.wait", NULL, 0, &d), OK);
+	feed(&d);
+	assert_true(d.send_left > 0);
+	API((rpc_send_end(d.st), 0));
+	fake_session_stall(n->s, false);
+	run_until(n, &n->callee.eofs, 1);
+	assert_int_equal(d.rooms, 0);
+	API((rpc_cancel(d.st), 0));
+	settle(n);
+
+	n->callee = (struct side){0};
+	fake_session_stall(s, true);
+	assert_int_equal(call(n, "t.down", &q, 0, &down), OK);
+	settle(n);
+	assert_true(n->callee.send_left > 0);
+	API((rpc_reply(n->callee.st, &r), 0));
+	fake_session_stall(s, false);
+	run_until(n, &down.ends, 1);
+	assert_int_equal(down.v, 5);
+	assert_int_equal(n->callee.rooms, 0);
+	assert_quiet(n);
+}
+
 static void test_small_call_passes_by_a_bulk_stream(void **state)
 {
 	struct net *n = *state;
@@ -1379,6 +1412,7 @@ int main(void)
 	    T(test_stream_up_arrives_whole),
 	    T(test_held_stream_stops_its_sender),
 	    T(test_stalled_link_stops_the_sender_and_goes_on),
+	    T(test_no_room_after_the_last_chunk),
 	    T(test_small_call_passes_by_a_bulk_stream),
 	    T(test_bulk_streams_share_the_link),
 	    T(test_cancel_reaches_the_callee),
