@@ -8,21 +8,22 @@
  * take its place, and no keepalive is due meanwhile (bench_rpc_new).
  */
 #include "rpc/bench.h"
+#include "rpc/bench_impl.h"
 
 #include "node/base/buf.h"
 #include "node/base/fields.h"
 #include "node/base/identity.h"
 #include "node/base/loop.h"
 #include "node/base/mem.h"
-#include "rpc/bench_impl.h"
 #include "rpc/noise.h"
+
+#include <sodium.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <sodium.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "rpc/bench.h"
+#include "rpc/bench_impl.h"
 
 #include "node/base/buf.h"
 #include "node/base/fields.h"
 #include "node/base/identity.h"
 #include "node/base/loop.h"
 #include "node/base/mem.h"
-#include "rpc/bench_impl.h"
 #include "rpc/noise.h"
 
-#include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
