@@ -6,10 +6,9 @@
  * the protocol. handshake.c does the computing; this file waits, counts, and
  * asks the hub's owner.
  */
-#include "rpc/hub.h"
-
 #include "node/base/log.h"
 #include "node/base/mem.h"
+#include "rpc/hub.h"
 
 #include <sodium.h>
 

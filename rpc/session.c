@@ -13,11 +13,12 @@
  * memory goes after both, and never under a function of ours: those run from
  * posts, timers or the link, and pins count the posts.
  */
-#include "rpc/hub.h"
+#include "rpc/session.h"
 
 #include "node/base/log.h"
 #include "node/base/mem.h"
 #include "node/base/utf8.h"
+#include "rpc/hub.h"
 
 #include <sodium.h>
 #include <utlist.h>
