@@ -15,12 +15,19 @@
  * thread, and never tells who answered. While a ping is under way and nobody
  * has answered yet OpenDHT holds gets and puts back, up to 3 s.
  *
+ * OpenDHT 2.4 signals its condition variable without holding the mutex that
+ * its thread waits with, so the signal for an operation is lost when it comes
+ * at the wrong moment, and the operation waits for the next packet or timer,
+ * which on a quiet node may be seconds away. So each operation is followed by
+ * two nudges: operations that do nothing, a little later.
+ *
  * Connected means: a ping was answered, or a get of a random key ended well,
  * which needs some node that answers. The get is repeated every 60 s, sooner
  * while nobody answers.
  */
 #include "dht/overlay.h"
 
+#include "dht/bootstrap.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
 
@@ -40,16 +47,14 @@
 #define PROBE_FIRST_MS 250
 #define PROBE_ALONE_MS 5000 /* longest delay while nobody answers */
 #define PROBE_MS 60000
-#define PING_FIRST_MS 1000
-#define PING_MS 60000
 #define PINGS_PER_TICK 16
 #define TICK_LEAST_MS 100
+#define NUDGE_MS 5 /* the second one 5 times as late */
 #define GRACE_MAX_MS 2000
 /* Values of one listen that wait for the loop; about 600 KiB. */
 #define WAITING_MAX 512
-#define HOST_MAX 256
-#define LOOKUP_MAX 4
 
+_Static_assert(BOOTSTRAPS == OVERLAY_BOOTSTRAPS, "as overlay.h says");
 _Static_assert(HASH_LEN == OVERLAY_KEY_SIZE, "a DHT key");
 
 enum op_kind { OP_LISTEN, OP_GET, OP_PUT, OP_PROBE, OP_PING };
@@ -94,16 +99,6 @@ struct overlay_put {
 	void *arg;
 };
 
-struct bootstrap {
-	unsigned id;
-	char *host, *port;
-	struct sockaddr_storage addr[LOOKUP_MAX];
-	unsigned naddr, next_addr;
-	bool numeric, looking, pinging, answered;
-	unsigned failed;
-	uint64_t asked_ms, due_ms, delay_ms;
-};
-
 struct lookup {
 	uv_getaddrinfo_t req;
 	struct overlay *o; /* NULL: the overlay is gone */
@@ -121,9 +116,7 @@ struct overlay {
 	struct op *ops;
 	struct overlay_listen *listens;
 	struct overlay_put *puts;
-	struct bootstrap boots[OVERLAY_BOOTSTRAPS];
-	size_t nboot;
-	unsigned last_id;
+	struct bootstraps boots;
 	struct lookup *lookups;
 
 	struct loop_timer *tick;
@@ -132,6 +125,8 @@ struct overlay {
 	unsigned probes_failed;
 	uint64_t probe_due_ms;
 	atomic_ullong dropped;
+	struct loop_timer *nudge;
+	unsigned nudges; /* to come */
 
 	struct loop_timer *grace;
 	bool stopping, deleting;
@@ -163,7 +158,20 @@ static struct op *op_new(struct overlay *o, enum op_kind kind)
 	op->o = o;
 	op->kind = kind;
 	LIST_ADD(o->ops, op);
+	o->nudges = 2;
+	loop_timer_set(o->nudge, NUDGE_MS);
 	return op;
+}
+
+static void on_nudge(void *arg)
+{
+	struct overlay *o = arg;
+	dht_infohash none;
+
+	dht_infohash_zero(&none);
+	dht_runner_cancel_put(o->runner, &none, 0);
+	if (--o->nudges)
+		loop_timer_set(o->nudge, 5 * NUDGE_MS);
 }
 
 static void op_free(struct op *op)
@@ -312,95 +320,30 @@ static void probe_done(struct overlay *o, bool ok)
 	tick_at(o, o->probe_due_ms);
 	if (!was || ok)
 		return;
-	for (size_t i = 0; i < o->nboot; i++) {
-		o->boots[i].due_ms = 0;
-		o->boots[i].delay_ms = 0;
-	}
+	bootstraps_hurry(&o->boots);
 	tick_at(o, 0);
 }
 
 /* Bootstraps */
 
-static void bootstrap_free(struct bootstrap *b)
-{
-	free(b->host);
-	free(b->port);
-}
-
-static struct bootstrap *bootstrap_by_id(struct overlay *o, unsigned id)
-{
-	for (size_t i = 0; i < o->nboot; i++)
-		if (o->boots[i].id == id)
-			return &o->boots[i];
-	return NULL;
-}
-
-/* The one to forget: most failures since its last answer, then the one that
- * was asked longest ago. */
-static struct bootstrap *bootstrap_worst(struct overlay *o)
-{
-	struct bootstrap *worst = &o->boots[0];
-	for (size_t i = 1; i < o->nboot; i++) {
-		struct bootstrap *b = &o->boots[i];
-		if (b->failed > worst->failed ||
-		    (b->failed == worst->failed &&
-		     b->asked_ms < worst->asked_ms))
-			worst = b;
-	}
-	return worst;
-}
-
-static void keep_addresses(struct bootstrap *b, const struct addrinfo *ai)
-{
-	b->naddr = 0;
-	b->next_addr = 0;
-	for (; ai && b->naddr < LOOKUP_MAX; ai = ai->ai_next)
-		if (ai->ai_addrlen <= sizeof(b->addr[0]))
-			memcpy(&b->addr[b->naddr++], ai->ai_addr,
-			       ai->ai_addrlen);
-}
-
-static const struct addrinfo udp_hints = {
-    .ai_family = AF_UNSPEC,
-    .ai_socktype = SOCK_DGRAM,
-    .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
-};
-
-static void bootstrap_asked(struct overlay *o, struct bootstrap *b)
-{
-	b->asked_ms = loop_ms(o->loop);
-	b->delay_ms = b->delay_ms ? b->delay_ms * 2 : PING_FIRST_MS;
-	if (b->delay_ms > PING_MS)
-		b->delay_ms = PING_MS;
-	b->due_ms = b->asked_ms + b->delay_ms;
-}
-
 static void bootstrap_ping(struct overlay *o, struct bootstrap *b)
 {
-	struct sockaddr_storage *ss = &b->addr[b->next_addr];
 	struct op *op = op_new(o, OP_PING);
+	socklen_t n;
+	const struct sockaddr *to = bootstrap_next(b, &n);
 
 	op->boot = b->id;
-	b->next_addr = (b->next_addr + 1) % b->naddr;
 	b->pinging = true;
-	dht_runner_ping(o->runner, (struct sockaddr *)ss,
-			ss->ss_family == AF_INET ? sizeof(struct sockaddr_in)
-						 : sizeof(struct sockaddr_in6),
-			on_dht_done, op);
+	dht_runner_ping(o->runner, (struct sockaddr *)to, n, on_dht_done, op);
 }
 
 static void ping_done(struct overlay *o, unsigned id, bool ok)
 {
-	struct bootstrap *b = bootstrap_by_id(o, id);
+	struct bootstrap *b = bootstraps_by_id(&o->boots, id);
 
 	if (b) {
-		b->pinging = false;
-		b->failed = ok ? 0 : b->failed + 1;
-		if (ok) {
-			b->answered = true;
-			b->delay_ms = PING_MS / 2; /* doubles when asked */
-			b->due_ms = loop_ms(o->loop) + PING_MS;
-		}
+		bootstrap_outcome(b, loop_ms(o->loop), ok);
+		tick_at(o, b->due_ms);
 	}
 	if (ok)
 		set_connected(o, true);
@@ -413,11 +356,11 @@ static void on_looked_up(uv_getaddrinfo_t *req, int status, struct addrinfo *ai)
 
 	if (o) {
 		LIST_CUT(o->lookups, l);
-		struct bootstrap *b = bootstrap_by_id(o, l->boot);
+		struct bootstrap *b = bootstraps_by_id(&o->boots, l->boot);
 		if (b) {
 			b->looking = false;
 			if (!status)
-				keep_addresses(b, ai);
+				bootstrap_keep(b, ai);
 			if (!status && b->naddr && !o->stopping)
 				bootstrap_ping(o, b);
 			else
@@ -430,10 +373,11 @@ static void on_looked_up(uv_getaddrinfo_t *req, int status, struct addrinfo *ai)
 
 static void bootstrap_lookup(struct overlay *o, struct bootstrap *b)
 {
-	struct addrinfo hints = udp_hints;
+	const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM,
+				       .ai_flags =
+					   AI_NUMERICSERV | AI_ADDRCONFIG};
 	struct lookup *l = HN_NEW(struct lookup);
 
-	hints.ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG;
 	l->o = o;
 	l->boot = b->id;
 	l->req.data = l;
@@ -449,7 +393,7 @@ static void bootstrap_lookup(struct overlay *o, struct bootstrap *b)
 
 static void bootstrap_ask(struct overlay *o, struct bootstrap *b)
 {
-	bootstrap_asked(o, b);
+	bootstrap_asked(b, loop_ms(o->loop));
 	/* A name may have moved: looked up again until it answers. */
 	if (!b->numeric && (!b->naddr || b->failed))
 		bootstrap_lookup(o, b);
@@ -467,11 +411,11 @@ static void on_tick(void *arg)
 	if (!o->probing && o->probe_due_ms <= now)
 		probe(o);
 	next = o->probe_due_ms;
-	for (size_t i = 0; i < o->nboot; i++) {
-		struct bootstrap *b = &o->boots[i];
+	for (size_t i = 0; i < o->boots.n; i++) {
+		struct bootstrap *b = &o->boots.items[i];
 		if (b->pinging || b->looking) {
 			if (b->due_ms <= now)
-				b->due_ms = now + PING_FIRST_MS;
+				b->due_ms = now + BOOTSTRAP_FIRST_MS;
 		} else if (b->due_ms <= now && pings < PINGS_PER_TICK) {
 			pings++;
 			bootstrap_ask(o, b);
@@ -483,59 +427,23 @@ static void on_tick(void *arg)
 		tick_at(o, next);
 }
 
-static struct bootstrap *bootstrap_find(struct overlay *o, const char *host,
-					const char *port)
-{
-	for (size_t i = 0; i < o->nboot; i++)
-		if (!strcmp(o->boots[i].host, host) &&
-		    !strcmp(o->boots[i].port, port))
-			return &o->boots[i];
-	return NULL;
-}
-
-static struct bootstrap *bootstrap_add(struct overlay *o, const char *host,
-				       const char *port)
-{
-	struct bootstrap *b;
-	struct addrinfo *ai = NULL;
-
-	if (o->nboot < OVERLAY_BOOTSTRAPS) {
-		b = &o->boots[o->nboot++];
-	} else {
-		b = bootstrap_worst(o);
-		bootstrap_free(b);
-	}
-	*b = (struct bootstrap){
-	    .id = ++o->last_id, .host = xstrdup(host), .port = xstrdup(port)};
-	if (!getaddrinfo(host, port, &udp_hints, &ai)) {
-		b->numeric = true;
-		keep_addresses(b, ai);
-		freeaddrinfo(ai);
-	}
-	return b;
-}
-
 void overlay_bootstrap(struct overlay *o, const char *host, const char *port)
 {
-	const size_t n = strlen(host);
-	char *end;
+	bool fresh;
 
 	loop_assert(o->loop);
-	const unsigned long number = strtoul(port, &end, 10);
 	if (o->stopping)
 		return;
-	if (!n || n >= HOST_MAX || *end || !number || number > 65535) {
+	struct bootstrap *b = bootstraps_add(&o->boots, host, port, &fresh);
+	if (!b) {
 		log_debug("dht", "not an address, ignored host=%s port=%s",
 			  log_quote(host), log_quote(port));
 		return;
 	}
-	const uint64_t now = loop_ms(o->loop);
-	struct bootstrap *b = bootstrap_find(o, host, port);
-	if (!b)
-		b = bootstrap_add(o, host, port);
-	else if (o->connected && b->answered && !b->failed)
+	if (o->connected && b->answered && !b->failed)
 		return; /* it is asked once a minute anyway */
-	const uint64_t at = b->asked_ms ? b->asked_ms + PING_FIRST_MS : now;
+	const uint64_t now = loop_ms(o->loop);
+	const uint64_t at = fresh ? now : b->asked_ms + BOOTSTRAP_FIRST_MS;
 	if (at < b->due_ms)
 		b->due_ms = at;
 	if (b->due_ms <= now && !b->pinging && !b->looking)
@@ -545,26 +453,12 @@ void overlay_bootstrap(struct overlay *o, const char *host, const char *port)
 
 void overlay_hint(struct overlay *o, const char *address)
 {
-	char host[INET6_ADDRSTRLEN + 1];
-	const char *colon = strrchr(address, ':');
-	size_t n = colon ? (size_t)(colon - address) : 0, answer = 0;
-	uint8_t ip[sizeof(struct in6_addr)];
+	char host[BOOTSTRAP_HOST];
+	const char *port;
 
-	for (size_t i = 0; i < o->nboot; i++)
-		answer += o->boots[i].answered && !o->boots[i].failed;
-	if (answer >= OVERLAY_HINTS || !n)
-		return;
-	if (address[0] == '[' && n > 1 && colon[-1] == ']') {
-		address++;
-		n -= 2;
-	}
-	if (n >= sizeof(host))
-		return;
-	memcpy(host, address, n);
-	host[n] = 0;
-	if (inet_pton(AF_INET, host, ip) == 1 ||
-	    inet_pton(AF_INET6, host, ip) == 1)
-		overlay_bootstrap(o, host, colon + 1);
+	if (bootstraps_answering(&o->boots) < OVERLAY_HINTS &&
+	    bootstrap_split(address, host, &port))
+		overlay_bootstrap(o, host, port);
 }
 
 void overlay_bootstraps(const struct overlay *o,
@@ -574,8 +468,8 @@ void overlay_bootstraps(const struct overlay *o,
 			void *arg)
 {
 	loop_assert(o->loop);
-	for (size_t i = 0; i < o->nboot; i++) {
-		const struct bootstrap *b = &o->boots[i];
+	for (size_t i = 0; i < o->boots.n; i++) {
+		const struct bootstrap *b = &o->boots.items[i];
 		fn(arg, b->host, b->port, b->answered, b->failed);
 	}
 }
@@ -801,6 +695,7 @@ enum err overlay_new(const struct overlay_options *opt, struct buf *why,
 	o->port = dht_runner_get_bound_port(runner, AF_INET);
 	if (!o->port)
 		o->port = dht_runner_get_bound_port(runner, AF_INET6);
+	o->nudge = loop_timer_new(o->loop, on_nudge, o);
 	o->tick = loop_timer_new(o->loop, on_tick, o);
 	o->probe_due_ms = loop_ms(o->loop) + PROBE_FIRST_MS;
 	tick_at(o, o->probe_due_ms);
@@ -835,8 +730,7 @@ static void on_last_post(void *arg)
 		op_free(o->ops);
 	while (o->puts)
 		put_free(o->puts);
-	for (size_t i = 0; i < o->nboot; i++)
-		bootstrap_free(&o->boots[i]);
+	bootstraps_release(&o->boots);
 	for (struct lookup *l = o->lookups; l; l = l->next) {
 		l->o = NULL;
 		uv_cancel((uv_req_t *)&l->req);
@@ -884,6 +778,7 @@ void overlay_stop(struct overlay *o, uint64_t grace_ms, loop_fn done, void *arg)
 	o->done = done;
 	o->done_arg = arg;
 	loop_timer_free(o->tick);
+	loop_timer_free(o->nudge);
 	if (grace_ms > GRACE_MAX_MS)
 		grace_ms = GRACE_MAX_MS;
 	o->grace = loop_timer_new(o->loop, on_grace, o);

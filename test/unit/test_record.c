@@ -350,9 +350,11 @@ static void test_sizes(void **state)
 	setup(&f);
 	/* As many addresses as fit, and one more. */
 	size_t n = 0;
+	for (size_t i = 0; i < HN_COUNT(f.address); i++)
+		f.address[i] = (char *)"[2001:db8::1:2:3:4:5:6]:7450";
 	for (f.r.address.n = 0; seal(&f) == OK; f.r.address.n++)
 		n = f.sealed.n;
-	assert_true(n <= RECORD_MAX && n > RECORD_MAX - 12);
+	assert_true(n <= RECORD_MAX && n > RECORD_MAX - 30);
 	assert_int_equal(f.sealed.n, 0);
 	print_message("addresses that fit: %zu\n", f.r.address.n - 1);
 	f.r.address.n = RECORD_ADDRESSES + 1;
@@ -360,6 +362,8 @@ static void test_sizes(void **state)
 	f.r.address.n = 0;
 	f.r.caps.n = RECORD_CAPS + 1;
 	assert_int_equal(seal(&f), ERR_LIMIT);
+	for (size_t i = 0; i < HN_COUNT(f.caps); i++)
+		f.caps[i] = (struct record_cap){.name = (char *)"x"};
 	f.r.caps.n = RECORD_CAPS;
 	f.r.dht.n = 0;
 	assert_int_equal(seal(&f), OK);

@@ -2,3 +2,4 @@
 hn_test(unit test_discovery LINKS hn_dht LABELS threads net TIMEOUT 180)
 hn_test(unit test_overlay LINKS hn_dht LABELS threads net)
 hn_test(unit test_record LINKS hn_dht)
+hn_test(unit test_beacon LINKS hn_dht LABELS net)
