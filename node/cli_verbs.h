@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef HN_NODE_CLI_VERBS_H
+#define HN_NODE_CLI_VERBS_H
+
+struct verb;
+
+/* The rows of main.c's table, each beside the code that runs it. */
+
+/* cli_up.c */
+extern const struct verb verb_node, verb_up;
+/* cli_node.c */
+extern const struct verb verb_stop, verb_status, verb_id, verb_offer, verb_join,
+    verb_leave, verb_topic_id, verb_version, verb_help;
+/* cli_peer.c */
+extern const struct verb verb_peers, verb_find, verb_dial, verb_ping, verb_info,
+    verb_call;
+/* cli_mesh.c */
+extern const struct verb verb_invite, verb_mesh_rekey, verb_owner_show,
+    verb_owner_export, verb_owner_import;
+/* cli_job.c */
+extern const struct verb verb_submit_search, verb_jobs, verb_job_show,
+    verb_job_cancel;
+/* cli_hash.c */
+extern const struct verb verb_hash;
+/* cli_bench.c */
+extern const struct verb verb_bench_hash, verb_bench_rpc, verb_bench_peer;
+
+#endif

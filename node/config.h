@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef HN_NODE_CONFIG_H
+#define HN_NODE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "node/base/buf.h"
+#include "node/base/err.h"
+#include "node/base/fields.h"
+#include "node/base/mem.h"
+#include "node/opt.h"
+
+/*
+ * Settings: one table of rows (opt.h) gives name, type, range, default, flag,
+ * environment variable and help. A flag wins over the environment, that over
+ * the default; each value knows where it came from. Read once at start,
+ * constant afterwards. The only file that reads the environment.
+ *
+ * The variable of the key net.port is HNODE_NET_PORT; HNODE_PORT, after the
+ * flag, does the same and is the weaker of the two. In a variable the texts of
+ * a list are separated by spaces or commas.
+ */
+#define CONFIG_ROWS 32
+
+struct config {
+	/* for every verb */
+	const char *data_dir; /* absolute */
+	bool json, help, quiet;
+	unsigned verbose;
+
+	/* for a node */
+	const char *bind;
+	struct opt_u64 port, threads, ping_ms, rekey_ms;
+	struct strs bootstrap, advertise, offer;
+	bool listen, lan, dht;
+	const char *role, *join, *affinity, *kernel;
+	const char *log, *log_format;
+
+	uint8_t from[CONFIG_ROWS]; /* enum opt_from, by row */
+	struct strs unknown; /* HNODE_* variables that mean nothing to us */
+};
+
+/* The rows, those of every verb first. */
+const struct opt *config_rows(size_t *n, size_t *common);
+enum opt_from config_from(const struct config *c, const char *flag);
+/* "HNODE_NET_PORT"; false when the row has no variable. */
+bool config_variable(const struct opt *o, char *out, size_t size);
+
+/*
+ * Defaults and environment into *c; flags come by opt_parse with config_table
+ * and then config_finish, which settles what depends on others. ERR_CONFIG
+ * with a sentence that names the variable.
+ */
+enum err config_init(struct config *c, struct arena *a,
+		     struct buf *why) HN_CHECK;
+struct opt_table config_table(struct config *c, bool node);
+enum err config_finish(struct config *c, struct arena *a,
+		       struct buf *why) HN_CHECK;
+
+/* "host:port", "[::1]:port"; the why as opt_set gives it. */
+bool config_host_port(const char *text, struct buf *why);
+
+/* Facts of the environment that are no settings. */
+bool config_no_color(void);
+bool config_journal(int fd);	      /* that descriptor goes to journald */
+const char *config_runtime_dir(void); /* XDG_RUNTIME_DIR or NULL */
+
+#endif
