@@ -282,6 +282,7 @@ static void attempt_failed(struct attempt *a)
 		    q, q->state == PEER_LOST ? PEER_LOST : PEER_RETRY, a->why);
 		free(q->failed_address);
 		q->failed_address = xstrdup(a->address.items[0]);
+		memcpy(q->failed_boot, q->boot_id, 8);
 	}
 	enum err e = a->e ? a->e : ERR_IO;
 	bool user = q->waiters && !q->heard_ms && q->source == PEER_FROM_DIAL;
@@ -323,8 +324,12 @@ static void on_tried(void *arg, enum err e, struct session *s, const char *text)
 	} else {
 		a->e = e;
 		free(a->why);
-		char *why =
-		    xasprintf("%s: %s", t->address, text ? text : err_str(e));
+		/* Some sentences name the address already. */
+		bool named =
+		    text && !strncmp(text, t->address, strlen(t->address));
+		char *why = xasprintf(
+		    "%s%s%s", named ? "" : t->address, named ? "" : ": ",
+		    text ? text : err_str(e));
 		a->why = text_cut(why, 190);
 		free(why);
 		if (a->next < a->address.n)

@@ -614,14 +614,16 @@ static void send_newkey(struct peer *q, const struct rpc_ops *ops, void *arg,
 	arena_release(&arena);
 }
 
-/* It could not be dialled where it says it is, and came by itself. */
+/* It could not be dialled where it says it is, and came by itself. Only while
+ * the same process was running: before its start nobody listened there. */
 static void tell_unreachable(struct peer *q)
 {
 	const struct rpc_ops ops = {.end = on_ignored};
 	struct node_unreachable u = {.address = q->failed_address,
 				     .error = q->why ? q->why : ""};
 
-	if (!q->failed_address || session_dialled(q->session))
+	if (!q->failed_address || session_dialled(q->session) ||
+	    memcmp(q->failed_boot, session_hello(q->session)->boot_id, 8) != 0)
 		return;
 	if (rpc_call(q->all->m->rpc, q->session, "node.unreachable", &u, 5000,
 		     &ops, NULL, NULL))
@@ -937,8 +939,12 @@ void peers_stop(struct peers *p)
 	p->stopping = true;
 	loop_timer_cancel(p->tick);
 	loop_timer_cancel(p->tell);
-	for (size_t i = 0; i < p->n; i++)
+	for (size_t i = 0; i < p->n; i++) {
 		peer_dial_stop(p->items[i]);
+		/* OK tells them that we left, and are not lost. */
+		if (p->items[i]->session)
+			session_close(p->items[i]->session, OK, "left");
+	}
 }
 
 void peers_free(struct peers *p)

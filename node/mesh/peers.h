@@ -32,7 +32,8 @@ extern const struct store_schema peers_schema[];
 extern const size_t peers_schema_count;
 
 struct peers *peers_new(struct mesh *m);
-/* Cancels dials and timers; their callbacks come until rpc has stopped. */
+/* Says goodbye on every session, cancels dials and timers; their callbacks
+ * come until rpc has stopped. */
 void peers_stop(struct peers *p);
 void peers_free(struct peers *p); /* after rpc has stopped */
 

@@ -73,6 +73,7 @@ struct peer {
 	uint32_t backoff_ms;
 	unsigned failures;    /* in a row */
 	char *failed_address; /* announced, and could not be dialled */
+	uint8_t failed_boot[8]; /* while this process of it was running */
 	struct waiter *waiters;
 };
 

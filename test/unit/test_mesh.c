@@ -1,0 +1,685 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Whole nodes in one process over loopback: finding each other, sessions,
+ * rights, invites, rekeys, leaving.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+#include <sodium.h>
+
+#include "node/base/log.h"
+#include "node/mesh/membership.h"
+#include "node/mesh/offers.h"
+#include "node/mesh/peers.h"
+#include "rpc/link.h"
+#include "test/support/nodes.h"
+#include "test/support/temp.h"
+
+static struct loop *loop;
+static struct arena arena;
+
+static int setup(void **state)
+{
+	(void)state;
+	temp_make();
+	loop = loop_new();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	arena_release(&arena);
+	bool good = loop_free(loop);
+	temp_remove();
+	return good ? 0 : 1;
+}
+
+static void start(struct node *n, const char *name)
+{
+	struct mesh_options o = node_options(n, loop, temp_path(name));
+
+	o.dht = false;
+	node_start(n, &o);
+}
+
+static void dial(struct node *from, struct node *to)
+{
+	struct peer_dial q = {.address = node_at(to, &arena)};
+	struct peer_session s;
+
+	assert_int_equal(node_call(from, "peer.dial", &q, &arena, &s, NULL),
+			 OK);
+	assert_memory_equal(s.id, node_id_of(to)->b, 32);
+	assert_string_equal(s.path, "lan");
+	assert_true(node_sees(from, node_id_of(to), "ok"));
+	assert_true(node_sees(to, node_id_of(from), "ok"));
+}
+
+static void test_starts_and_stops_clean(void **state)
+{
+	struct node n;
+	struct node_status s;
+
+	(void)state;
+	start(&n, "a");
+	assert_int_equal(node_call(&n, "node.status", NULL, &arena, &s, NULL),
+			 OK);
+	assert_string_equal(s.word, "healthy");
+	assert_string_equal(s.mesh, "public");
+	assert_string_equal(s.dht, "off");
+	assert_int_equal(s.port, mesh_port(n.mesh));
+	assert_int_equal(s.offers.n, 0);
+	uint64_t began = clock_ns();
+	node_stop(&n);
+	assert_true((clock_ns() - began) / 1000000 < 2000);
+}
+
+static void test_dial_ping_info_call(void **state)
+{
+	struct node a, b;
+	struct peer_ref ref;
+	struct peer_session s;
+	struct node_info info;
+	struct peer_called called;
+
+	(void)state;
+	start(&a, "a");
+	start(&b, "b");
+	dial(&a, &b);
+	char name[NODE_NAME_SIZE];
+	node_name(node_id_of(&b), name);
+	ref.peer = name;
+	assert_int_equal(node_call(&a, "peer.ping", &ref, &arena, &s, NULL),
+			 OK);
+	assert_true(s.rtt_us > 0 && s.rtt_us < 1000000);
+	assert_int_equal(node_call(&a, "peer.info", &ref, &arena, &info, NULL),
+			 OK);
+	assert_string_equal(info.name, name);
+	assert_string_equal(info.mesh, "public");
+	assert_int_equal(info.offers.n, 0);
+	assert_true(info.methods.n > 4);
+	struct peer_call c = {
+	    .peer = name, .method = "node.ping", .json = "{\"token\":42}"};
+	assert_int_equal(node_call(&a, "peer.call", &c, &arena, &called, NULL),
+			 OK);
+	assert_non_null(strstr(called.json, "\"token\":42"));
+	/* What cannot be called, or is not there. */
+	char *text;
+	c.method = "no.such";
+	assert_int_equal(node_call(&a, "peer.call", &c, &arena, NULL, &text),
+			 ERR_NOMETHOD);
+	c.method = "node.ping";
+	c.json = "{\"tokem\":1}";
+	assert_int_equal(node_call(&a, "peer.call", &c, &arena, NULL, &text),
+			 ERR_INPUT);
+	assert_non_null(strstr(text, "tokem"));
+	ref.peer = "no-such-peer";
+	assert_int_equal(node_call(&a, "peer.ping", &ref, &arena, NULL, &text),
+			 ERR_NOTFOUND);
+	node_stop(&a);
+	node_stop(&b);
+}
+
+static void test_dial_needs_a_known_key(void **state)
+{
+	struct node a, b;
+	char *text;
+
+	(void)state;
+	start(&a, "a");
+	start(&b, "b");
+	struct peer_dial q = {.address = "127.0.0.1:7450"};
+	assert_int_equal(node_call(&a, "peer.dial", &q, &arena, NULL, &text),
+			 ERR_INPUT);
+	assert_non_null(strstr(text, "ID@HOST:PORT"));
+	/* The right place, the wrong key: refused, nothing left behind. */
+	struct identity *other = identity_random();
+	q.address = arena_printf(&arena, "%s@127.0.0.1:%u",
+				 node_hex(identity_id(other)),
+				 (unsigned)mesh_port(b.mesh));
+	assert_int_not_equal(
+	    node_call(&a, "peer.dial", &q, &arena, NULL, &text), OK);
+	assert_int_equal(peers_count(a.mesh->peers), 0);
+	assert_int_equal(peers_count(b.mesh->peers), 0);
+	identity_free(other);
+	node_stop(&a);
+	node_stop(&b);
+}
+
+/* Every row of the table that is for the owner. */
+struct rows {
+	const struct rpc_method *m[64];
+	size_t n;
+};
+
+static void on_row(const struct rpc_method *m, void *arg)
+{
+	struct rows *r = arg;
+
+	if (m->right == RIGHT_OWNER || m->right == RIGHT_INVITED)
+		r->m[r->n++] = m;
+}
+
+static void test_owner_methods_are_denied_to_peers(void **state)
+{
+	struct node a, b;
+	struct rows rows = {.n = 0};
+
+	(void)state;
+	start(&a, "a");
+	start(&b, "b");
+	dial(&a, &b);
+	rpc_methods_each(a.mesh->rpc, on_row, &rows);
+	assert_true(rows.n >= 18);
+	for (size_t i = 0; i < rows.n; i++) {
+		size_t size = rows.m[i]->request ? rows.m[i]->request->size : 1;
+		void *request = arena_alloc(&arena, size + 1);
+		char *text = NULL;
+		enum err e = node_call_peer(&a, &b, rows.m[i]->name, request,
+					    &arena, NULL, &text);
+		if (e != ERR_DENIED)
+			print_error("%s: %s\n", rows.m[i]->name, err_name(e));
+		assert_int_equal(e, ERR_DENIED);
+	}
+	/* Work is for those who offer it: b does not. */
+	struct hash_search work = {.job = "x", .end = 1};
+	char *text;
+	assert_int_equal(node_call_peer(&a, &b, "hash.search", &work, &arena,
+					NULL, &text),
+			 ERR_DENIED);
+	assert_non_null(strstr(text, "does not offer"));
+	node_stop(&a);
+	node_stop(&b);
+}
+
+static void test_members_calls_are_rate_limited(void **state)
+{
+	struct node a, b;
+	struct ping ping = {.token = 1}, pong;
+	bool busy = false;
+	char *text;
+
+	(void)state;
+	start(&a, "a");
+	start(&b, "b");
+	dial(&a, &b);
+	for (int i = 0; i < 200 && !busy; i++)
+		busy = node_call_peer(&a, &b, "node.ping", &ping, &arena, &pong,
+				      &text) == ERR_BUSY;
+	assert_true(busy);
+	/* The owner's socket is not. */
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(
+		    node_call(&a, "node.ping", &ping, &arena, &pong, NULL), OK);
+	node_stop(&a);
+	node_stop(&b);
+}
+
+static void test_a_peer_that_says_goodbye_has_left(void **state)
+{
+	struct node a, b;
+	struct node_id id;
+
+	(void)state;
+	start(&a, "a");
+	start(&b, "b");
+	dial(&a, &b);
+	id = *node_id_of(&b);
+	node_stop(&b);
+	assert_true(node_sees(&a, &id, "left"));
+	node_stop(&a);
+}
+
+static void test_a_peer_whose_session_breaks_is_lost(void **state)
+{
+	struct node a, b;
+
+	(void)state;
+	start(&a, "a");
+	start(&b, "b");
+	dial(&a, &b);
+	/* Its port goes, then its sessions break without a goodbye. */
+	hub_unlisten(rpc_hub(b.mesh->rpc));
+	struct session *s = hub_find(rpc_hub(b.mesh->rpc), node_id_of(&a));
+	session_close(s, ERR_IO, "the cable was pulled");
+	assert_true(node_sees(&a, node_id_of(&b), "lost"));
+	struct peer_info *row = node_row(&a, node_id_of(&b), &arena);
+	assert_non_null(row->why);
+	assert_true(row->retry_ms <= 3000);
+	node_stop(&a);
+	node_stop(&b);
+}
+
+static bool has_offer(void *arg)
+{
+	struct node **ab = arg;
+	struct arena t = {0};
+
+	struct peer_info *row = node_row(ab[0], node_id_of(ab[1]), &t);
+	bool good = row && row->offers.n == 1;
+	arena_release(&t);
+	return good;
+}
+
+static bool has_none(void *arg)
+{
+	struct node **ab = arg;
+	struct arena t = {0};
+
+	struct peer_info *row = node_row(ab[0], node_id_of(ab[1]), &t);
+	bool good = row && !row->offers.n;
+	arena_release(&t);
+	return good;
+}
+
+static void test_offers_reach_peers_over_sessions(void **state)
+{
+	struct node a, b;
+	struct offer_list list;
+	struct peers_list found;
+	char *text;
+
+	(void)state;
+	start(&a, "a");
+	start(&b, "b");
+	dial(&a, &b);
+	struct topic_ref ref = {.topic = "hash/sha256d"};
+	assert_int_equal(node_call(&b, "offer.add", &ref, &arena, &list, NULL),
+			 OK);
+	assert_int_equal(list.offers.n, 1);
+	struct cap_info *cap = list.offers.items;
+	assert_true(cap->rate > 100000);
+	assert_true(nodes_until(loop, has_offer, (struct node *[]){&a, &b}));
+	struct peers_query q = {.cap = "hash/sha256d", .min_rate = 1};
+	assert_int_equal(node_call(&a, "peers.find", &q, &arena, &found, NULL),
+			 OK);
+	assert_int_equal(found.peers.n, 1);
+	q.min_rate = cap->rate * 1000;
+	assert_int_equal(node_call(&a, "peers.find", &q, &arena, &found, NULL),
+			 OK);
+	assert_int_equal(found.peers.n, 0);
+	assert_int_equal(node_call(&b, "offer.stop", &ref, &arena, &list, NULL),
+			 OK);
+	assert_int_equal(list.offers.n, 0);
+	assert_true(nodes_until(loop, has_none, (struct node *[]){&a, &b}));
+	ref.topic = "hash/unheard-of";
+	assert_int_equal(node_call(&b, "offer.add", &ref, &arena, NULL, &text),
+			 ERR_INPUT);
+	assert_int_equal(node_call(&b, "offer.stop", &ref, &arena, NULL, &text),
+			 ERR_NOTFOUND);
+	node_stop(&a);
+	node_stop(&b);
+}
+
+static void test_role_use_offers_nothing(void **state)
+{
+	struct node n;
+	const char *offers[] = {"hash/sha256d"};
+	struct topic_ref ref = {.topic = "hash/sha256d"};
+	char *text;
+
+	(void)state;
+	struct mesh_options o = node_options(&n, loop, temp_path("a"));
+	o.dht = false;
+	o.role = "use";
+	o.offer = offers;
+	o.noffer = 1;
+	node_start_raw(&n, &o);
+	assert_int_equal(n.e, ERR_CONFIG);
+	assert_non_null(strstr(n.text, "--role"));
+	node_stop(&n);
+	o = node_options(&n, loop, temp_path("a"));
+	o.dht = false;
+	o.role = "use";
+	node_start(&n, &o);
+	assert_int_equal(node_call(&n, "offer.add", &ref, &arena, NULL, &text),
+			 ERR_CONFIG);
+	node_stop(&n);
+}
+
+static void test_three_nodes_meet_by_topic(void **state)
+{
+	struct node n[3];
+	const char *topics[] = {"hash/sha256d"};
+	const char *boot[1];
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		struct mesh_options o = node_options(
+		    &n[i], loop,
+		    temp_path(arena_printf(&arena, "n%d", i)));
+		o.topic = topics;
+		o.ntopic = 1;
+		if (i) {
+			boot[0] = arena_printf(
+			    &arena, "127.0.0.1:%u",
+			    (unsigned)mesh_dht_port(n[0].mesh));
+			o.bootstrap = boot;
+			o.nbootstrap = 1;
+		}
+		node_start(&n[i], &o);
+		assert_int_equal(mesh_port(n[i].mesh),
+				 mesh_dht_port(n[i].mesh));
+	}
+	for (int i = 0; i < 3; i++)
+		for (int k = 0; k < 3; k++)
+			if (i != k)
+				assert_true(
+				    node_sees(&n[i], node_id_of(&n[k]), "ok"));
+	struct topic_list list;
+	assert_int_equal(
+	    node_call(&n[2], "topic.list", NULL, &arena, &list, NULL), OK);
+	assert_int_equal(list.topics.n, 1);
+	struct topic_info *t = list.topics.items;
+	assert_true(t->joined && t->followed && !t->offered);
+	assert_int_equal(t->peers, 2);
+	struct topic_ref ref = {.topic = "hash/sha256d"};
+	assert_int_equal(
+	    node_call(&n[2], "topic.leave", &ref, &arena, &list, NULL), OK);
+	assert_int_equal(list.topics.n, 0);
+	for (int i = 2; i >= 0; i--)
+		node_stop(&n[i]);
+}
+
+static void test_remembered_peers_come_back(void **state)
+{
+	struct node a, b;
+
+	(void)state;
+	start(&a, "a");
+	start(&b, "b");
+	dial(&a, &b);
+	node_stop(&a);
+	node_stop(&b);
+	/* The same ports, the same keys, told nothing. */
+	start(&b, "b");
+	start(&a, "a");
+	assert_true(node_sees(&a, node_id_of(&b), "ok"));
+	assert_true(node_sees(&b, node_id_of(&a), "ok"));
+	node_stop(&a);
+	node_stop(&b);
+}
+
+/* --- private meshes --- */
+
+static char *invite(struct node *n, uint64_t uses)
+{
+	struct mesh_invite q = {.yes = true, .uses = uses};
+	struct mesh_invited r;
+
+	assert_int_equal(node_call(n, "mesh.invite", &q, &arena, &r, NULL), OK);
+	assert_non_null(r.invite);
+	return r.invite;
+}
+
+static void join(struct node *n, const char *name, const char *word)
+{
+	struct mesh_options o = node_options(n, loop, temp_path(name));
+
+	o.dht = false;
+	o.join = word;
+	node_start_raw(n, &o);
+}
+
+static void start_joined(struct node *n, const char *name, const char *word)
+{
+	struct mesh_options o = node_options(n, loop, temp_path(name));
+
+	o.dht = false;
+	o.join = word;
+	node_start(n, &o);
+}
+
+static void test_invite_asks_before_it_leaves_public(void **state)
+{
+	struct node a;
+	struct mesh_invite q = {0};
+	struct mesh_invited r;
+	char *text;
+
+	(void)state;
+	start(&a, "a");
+	assert_int_equal(node_call(&a, "mesh.invite", &q, &arena, &r, NULL),
+			 OK);
+	assert_null(r.invite);
+	assert_true(r.new_mesh);
+	assert_true(mesh_is_public(a.mesh));
+	q.mesh = "Not A Name";
+	q.yes = true;
+	assert_int_equal(node_call(&a, "mesh.invite", &q, &arena, NULL, &text),
+			 ERR_INPUT);
+	assert_true(mesh_is_public(a.mesh));
+	node_stop(&a);
+}
+
+static void test_invite_enrols_once(void **state)
+{
+	struct node a, b, c;
+	struct stat st;
+
+	(void)state;
+	start(&a, "a");
+	char *word = invite(&a, 1);
+	assert_false(mesh_is_public(a.mesh));
+	assert_string_equal(mesh_name(a.mesh), "home");
+	start_joined(&b, "b", word);
+	assert_string_equal(mesh_name(b.mesh), "home");
+	assert_true(node_sees(&b, node_id_of(&a), "ok"));
+	assert_true(node_sees(&a, node_id_of(&b), "ok"));
+	char *path = arena_printf(&arena, "%s/mesh", b.dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	/* It worked once. */
+	join(&c, "c", word);
+	assert_int_equal(c.e, ERR_DENIED);
+	assert_non_null(strstr(c.text, "used up"));
+	node_stop(&c);
+	/* Who is not in it cannot come in by dialling. */
+	start(&c, "c");
+	struct peer_dial q = {.address = node_at(&a, &arena),
+			      .timeout_ms = 3000};
+	char *text;
+	assert_int_not_equal(
+	    node_call(&c, "peer.dial", &q, &arena, NULL, &text), OK);
+	assert_false(peers_sessions(a.mesh->peers) > 1);
+	node_stop(&c);
+	/* Membership is kept: a plain start is in that mesh. */
+	node_stop(&b);
+	start(&b, "b");
+	assert_string_equal(mesh_name(b.mesh), "home");
+	assert_true(node_sees(&b, node_id_of(&a), "ok"));
+	/* Only who holds the owner's key invites. */
+	struct mesh_invite ask = {.yes = true};
+	assert_int_equal(
+	    node_call(&b, "mesh.invite", &ask, &arena, NULL, &text),
+	    ERR_DENIED);
+	assert_non_null(strstr(text, "owner import"));
+	struct mesh_rekey rekey = {0};
+	assert_int_equal(
+	    node_call(&b, "mesh.rekey", &rekey, &arena, NULL, &text),
+	    ERR_DENIED);
+	node_stop(&b);
+	node_stop(&a);
+}
+
+static void test_bad_invites_are_refused_in_words(void **state)
+{
+	struct node a, b;
+
+	(void)state;
+	join(&b, "b", "hn1qqqqqqqq");
+	assert_int_equal(b.e, ERR_INPUT);
+	assert_non_null(b.text);
+	node_stop(&b);
+	/* In another mesh already. */
+	start(&a, "a");
+	char *word = invite(&a, 1);
+	start(&b, "b");
+	(void)invite(&b, 1);
+	node_stop(&b);
+	join(&b, "b", word);
+	assert_int_equal(b.e, ERR_CONFIG);
+	assert_non_null(strstr(b.text, "\"home\""));
+	node_stop(&b);
+	/* Nobody there. */
+	node_stop(&a);
+	join(&b, "c", word);
+	assert_int_not_equal(b.e, OK);
+	assert_non_null(strstr(b.text, "could not be reached"));
+	node_stop(&b);
+}
+
+static bool has_generation(void *arg)
+{
+	return ((struct node *)arg)->mesh->membership->generation == 1;
+}
+
+static void test_rekey_leaves_a_node_out(void **state)
+{
+	struct node a, b, c, d;
+
+	(void)state;
+	start(&a, "a");
+	char *word = invite(&a, 3);
+	start_joined(&b, "b", word);
+	start_joined(&c, "c", word);
+	start_joined(&d, "d", word);
+	assert_true(node_sees(&a, node_id_of(&b), "ok"));
+	assert_true(node_sees(&a, node_id_of(&c), "ok"));
+	assert_true(node_sees(&a, node_id_of(&d), "ok"));
+	/* d is away; it is told when it comes back. */
+	node_stop(&d);
+	char *without[] = {(char *)(uintptr_t)node_hex(node_id_of(&c))};
+	struct mesh_rekey q = {.without = {without, 1}};
+	struct mesh_rekeyed r;
+	assert_int_equal(node_call(&a, "mesh.rekey", &q, &arena, &r, NULL), OK);
+	assert_int_equal(r.generation, 1);
+	assert_int_equal(r.excluded, 1);
+	assert_int_equal(r.told, 1);
+	assert_true(nodes_until(loop, has_generation, &b));
+	assert_memory_equal(a.mesh->membership->secret->key,
+			    b.mesh->membership->secret->key, 32);
+	assert_int_equal(c.mesh->membership->generation, 0);
+	assert_true(node_sees(&a, node_id_of(&c), "dropped"));
+	struct peer_dial dial_a = {.address = node_at(&a, &arena),
+				   .timeout_ms = 3000};
+	char *text;
+	assert_int_not_equal(
+	    node_call(&c, "peer.dial", &dial_a, &arena, NULL, &text), OK);
+	/* d knows only the old key, and is given the new one. */
+	start(&d, "d");
+	assert_true(nodes_until(loop, has_generation, &d));
+	node_stop(&d);
+	node_stop(&c);
+	node_stop(&b);
+	node_stop(&a);
+	/* It is on disk. */
+	start(&b, "b");
+	assert_int_equal(b.mesh->membership->generation, 1);
+	node_stop(&b);
+}
+
+static void test_outbound_only_node_dials(void **state)
+{
+	struct node a, b;
+	char *text;
+
+	(void)state;
+	start(&a, "a");
+	struct mesh_options o = node_options(&b, loop, temp_path("b"));
+	o.dht = false;
+	o.listen = false;
+	node_start(&b, &o);
+	assert_int_equal(mesh_port(b.mesh), 0);
+	dial(&b, &a);
+	struct mesh_invite q = {.yes = true};
+	assert_int_equal(node_call(&b, "mesh.invite", &q, &arena, NULL, &text),
+			 ERR_CONFIG);
+	node_stop(&b);
+	node_stop(&a);
+}
+
+static void test_bad_options_are_told(void **state)
+{
+	struct node n;
+	const char *boot[] = {"nonsense"};
+	struct mesh_options o = node_options(&n, loop, temp_path("a"));
+
+	(void)state;
+	o.bootstrap = boot;
+	o.nbootstrap = 1;
+	node_start_raw(&n, &o);
+	assert_int_equal(n.e, ERR_CONFIG);
+	assert_non_null(strstr(n.text, "--bootstrap"));
+	node_stop(&n);
+	o = node_options(&n, loop, temp_path("a"));
+	o.role = "boss";
+	node_start_raw(&n, &o);
+	assert_int_equal(n.e, ERR_CONFIG);
+	node_stop(&n);
+}
+
+static void test_a_taken_port_is_an_error_when_given(void **state)
+{
+	struct node a, b;
+
+	(void)state;
+	start(&a, "a");
+	struct mesh_options o = node_options(&b, loop, temp_path("b"));
+	o.dht = false;
+	o.port = mesh_port(a.mesh);
+	o.port_given = true;
+	node_start_raw(&b, &o);
+	assert_int_not_equal(b.e, OK);
+	assert_non_null(strstr(b.text, "--port"));
+	node_stop(&b);
+	/* As a hint, the next free one is taken. */
+	o = node_options(&b, loop, temp_path("b"));
+	o.dht = false;
+	o.port = mesh_port(a.mesh);
+	node_start(&b, &o);
+	assert_int_not_equal(mesh_port(b.mesh), mesh_port(a.mesh));
+	node_stop(&b);
+	node_stop(&a);
+}
+
+int main(int argc, char **argv)
+{
+	log_setup(argc > 1 ? LOG_DEBUG : LOG_ERROR, LOG_TEXT, 2);
+	if (sodium_init() < 0)
+		return 1;
+	if (argc > 2)
+		cmocka_set_test_filter(argv[2]);
+	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	    T(test_starts_and_stops_clean),
+	    T(test_dial_ping_info_call),
+	    T(test_dial_needs_a_known_key),
+	    T(test_owner_methods_are_denied_to_peers),
+	    T(test_members_calls_are_rate_limited),
+	    T(test_a_peer_that_says_goodbye_has_left),
+	    T(test_a_peer_whose_session_breaks_is_lost),
+	    T(test_offers_reach_peers_over_sessions),
+	    T(test_role_use_offers_nothing),
+	    T(test_three_nodes_meet_by_topic),
+	    T(test_remembered_peers_come_back),
+	    T(test_invite_asks_before_it_leaves_public),
+	    T(test_invite_enrols_once),
+	    T(test_bad_invites_are_refused_in_words),
+	    T(test_rekey_leaves_a_node_out),
+	    T(test_outbound_only_node_dials),
+	    T(test_bad_options_are_told),
+	    T(test_a_taken_port_is_an_error_when_given),
+#undef T
+	};
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	link_library_end();
+	return failed;
+}
