@@ -590,6 +590,18 @@ void link_flush(struct link *l)
 	l->sending = l->out;
 	l->out = empty;
 	write_more(l);
+	if (!l->sending.n && !l->out.cap) { /* the usual case: one buffer */
+		l->out = l->sending;
+		l->sending = (struct buf){0};
+	}
+}
+
+void link_trim(struct link *l)
+{
+	if (!l->sending.n)
+		buf_release(&l->sending);
+	if (!l->out.n)
+		buf_release(&l->out);
 }
 
 /* Opening */

@@ -88,6 +88,7 @@ struct buf *link_out(struct link *l);
 void link_flush(struct link *l);
 bool link_ready(const struct link *l);
 size_t link_queued(const struct link *l);
+void link_trim(struct link *l); /* gives back buffers that are empty */
 uint64_t link_writes(const struct link *l); /* to the kernel, for tests */
 
 /* Stops reading, goes on. */

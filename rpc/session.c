@@ -327,6 +327,7 @@ static void keepalive(struct session *s)
 	if (busy && !s->paused)
 		ping = max64(ping, heard + step);
 	if (now >= ping) {
+		link_trim(s->link); /* before a quiet time, perhaps */
 		keepalive_ping(s);
 		ping = now + step;
 	}
