@@ -55,7 +55,7 @@ static void answer_add(struct answer *a, const uint32_t *shares, size_t n)
 	a->shares += n;
 }
 
-/* The parts of PROTOCOL 10's "hnode answer 1", in order. */
+/* PROTOCOL 10.1: what is signed, in order. */
 struct answer_text {
 	uint8_t tail[8 + 8 + 8 + 1];
 	uint8_t list[32];
