@@ -455,8 +455,10 @@ static void on_goodbye(struct session *s, const uint8_t *p, size_t n)
 
 	if (record_goodbye(p, n, &why, &text))
 		why = ERR_PROTO;
-	if (why == OK)
-		why = ERR_GONE; /* to us it is no success */
+	/* To whoever dials it is no success; of a session that is up it tells
+	 * a node that left from one that was lost. */
+	if (why == OK && s->state != S_UP)
+		why = ERR_GONE;
 	session_end(s, why, text.n ? buf_str(&text) : err_str(why), false);
 	buf_release(&text);
 }

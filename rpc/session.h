@@ -91,8 +91,9 @@ struct hub_options {
 	void (*retire)(void *arg, struct session *s);
 	/* Room again after session_queued passed SESSION_HIGH. */
 	void (*writable)(void *arg, struct session *s);
-	/* Once per session that was up; s is freed after the call. text is a
-	 * sentence. dup: another session to the same peer goes on. */
+	/* Once per session that was up; s is freed after the call. OK: the
+	 * peer said goodbye without a reason, it left. text is a sentence.
+	 * dup: another session to the same peer goes on. */
 	void (*down)(void *arg, struct session *s, enum err why,
 		     const char *text, bool dup);
 	/* A second live process uses this node key (D11). */

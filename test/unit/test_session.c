@@ -546,7 +546,7 @@ static void test_ping_ends_with_its_session(void **state)
 	session_close(a->s, OK, "bye");
 	until(b, both_down, NULL);
 	assert_int_equal(e, ERR_GONE);
-	assert_int_equal(z->down_why, ERR_GONE); /* OK is no news to a peer */
+	assert_int_equal(z->down_why, OK); /* it left, it was not lost */
 }
 
 static void test_hub_stop_with_sessions_and_dials(void **state)
