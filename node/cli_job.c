@@ -209,7 +209,7 @@ static void say_result_json(const struct job_info *i)
 
 static void say_sum(const struct job_info *i)
 {
-	struct buf b = {0};
+	struct buf b = {0}, note = {0};
 
 	out_count(&b, i->hashes);
 	buf_printf(&b, " hashes in %.1f s, ", i->seconds);
@@ -217,8 +217,11 @@ static void say_sum(const struct job_info *i)
 	out("%s, %" PRIu64 " peer%s, %.1f %% of others' work checked\n",
 	    buf_str(&b), i->peers, i->peers == 1 ? "" : "s", i->checked * 100);
 	buf_release(&b);
-	if (i->note && *i->note)
-		out_note("%s", i->note);
+	if (i->note && *i->note) {
+		out_wrap(&note, i->note, 0);
+		out_note("%s", buf_str(&note));
+	}
+	buf_release(&note);
 }
 
 static void say_hit(uint64_t nonce, const char *hash, const char *by)

@@ -123,14 +123,6 @@ static void line(const char *head, const char *fmt, ...)
 	free(text);
 }
 
-static void join_strs(const struct strs *s, struct buf *b)
-{
-	for (size_t i = 0; i < s->n; i++)
-		buf_printf(b, "%s%s", i ? " " : "", s->items[i]);
-	if (!s->n)
-		buf_add_str(b, "-");
-}
-
 static void show_topics(const struct list *topics)
 {
 	const struct topic_info *t = topics->items;
@@ -154,9 +146,10 @@ static void show_devices(const struct list *devices)
 		buf_printf(&b, ", %" PRIu64 " units at work, ", d[i].running);
 		out_count(&b, d[i].hashes);
 		line(i ? "" : "devices",
-		     "%s %s, %" PRIu64 " threads, kernel %s, %s hashes",
-		     d[i].id, d[i].model ? d[i].model : "-", d[i].threads,
-		     d[i].kernel ? d[i].kernel : "-", buf_str(&b));
+		     "%s %s, %" PRIu64 " threads, kernel %s", d[i].id,
+		     d[i].model ? d[i].model : "-", d[i].threads,
+		     d[i].kernel ? d[i].kernel : "-");
+		line("", "%s hashes", buf_str(&b));
 		buf_release(&b);
 	}
 }
@@ -167,8 +160,11 @@ static void show_status(const struct node_status *s)
 	bool open = s->mesh && !strcmp(s->mesh, "public");
 
 	out("%s\n", s->word);
-	for (size_t i = 0; i < s->reasons.n; i++)
-		out("  %s\n", s->reasons.items[i]);
+	for (size_t i = 0; i < s->reasons.n; i++) {
+		buf_clear(&b);
+		out_wrap(&b, s->reasons.items[i], 2);
+		out("%s\n", buf_str(&b));
+	}
 	char hex[65];
 	hex_encode(s->id, sizeof(s->id), hex);
 	line("id", "%s", hex);
@@ -185,9 +181,8 @@ static void show_status(const struct node_status *s)
 		line("port", "%" PRIu64 " tcp+udp, dht %s", s->port, s->dht);
 	else
 		line("port", "none (--no-listen), dht %s", s->dht);
-	buf_clear(&b);
-	join_strs(&s->address, &b);
-	line("address", "%s", buf_str(&b));
+	for (size_t i = 0; i < s->address.n; i++)
+		line(i ? "" : "address", "%s", s->address.items[i]);
 	line("peers", "%" PRIu64 " sessions, %" PRIu64 " nodes known",
 	     s->sessions, s->peers_known);
 	line("jobs", "%" PRIu64 " open", s->jobs_open);

@@ -75,6 +75,47 @@ static const char *nearest(const char *name)
 	return n.best;
 }
 
+/* How many words of argv[at...] are an option that every verb takes; 0: it is
+ * none. */
+static int common_words(char **argv, int at)
+{
+	size_t n, common;
+	const struct opt *rows = config_rows(&n, &common);
+	const char *w = argv[at];
+
+	for (size_t i = 0; i < common; i++) {
+		const struct opt *o = &rows[i];
+		size_t len = strlen(o->flag);
+		if (o->letter && w[0] == '-' && w[1] == o->letter && !w[2])
+			return 1;
+		if (strncmp(w, "--", 2) || strncmp(w + 2, o->flag, len) ||
+		    (w[2 + len] && w[2 + len] != '='))
+			continue;
+		return o->meta && !w[2 + len] ? 2 : 1;
+	}
+	return 0;
+}
+
+/*
+ * `hnode --data-dir DIR peers` is what many type first: a verb behind options
+ * that every verb takes is moved in front of them.
+ */
+static void verb_first(int argc, char **argv)
+{
+	char *verb[2];
+	int at = 1, n, words = 1;
+
+	while (at < argc && (n = common_words(argv, at)))
+		at += n;
+	if (at == 1 || at >= argc)
+		return;
+	if (verb_is_group(argv[at]) && at + 1 < argc)
+		words = 2;
+	memcpy(verb, argv + at, (size_t)words * sizeof(*argv));
+	memmove(argv + 1 + words, argv + 1, (size_t)(at - 1) * sizeof(*argv));
+	memcpy(argv + 1, verb, (size_t)words * sizeof(*argv));
+}
+
 /* How the first words name a verb; *used of them. NULL: *code is the exit. */
 static const struct verb *pick(int argc, char **argv, int *used, int *code)
 {
@@ -189,6 +230,7 @@ int main(int argc, char **argv)
 		return out_fail(ERR_INTERNAL, "libsodium does not start");
 	if (argc == 2 && !strcmp(argv[1], "--version"))
 		argv[1] = "version";
+	verb_first(argc, argv);
 	c.verb = pick(argc, argv, &used, &code);
 	if (!c.verb)
 		return code;

@@ -268,7 +268,9 @@ static void on_ready(void *arg, enum err e, const char *text)
 	if (n->stopping)
 		return;
 	if (e) {
-		n->code = out_fail(e, "%s", text ? text : err_str(e));
+		/* What is in the way here, such as a port, is configured. */
+		n->code = out_fail(e == ERR_EXISTS ? ERR_CONFIG : e, "%s",
+				   text ? text : err_str(e));
 		node_stop(n);
 		return;
 	}

@@ -63,6 +63,22 @@ static void put_json(FILE *f, struct json *take_value)
 	json_free(take_value);
 }
 
+void out_wrap(struct buf *b, const char *text, int indent)
+{
+	int column = 0;
+
+	while (*text) {
+		size_t n = strcspn(text, " ");
+		if (column && column + 1 + (int)n > OUT_COLUMNS) {
+			buf_add_str(b, "\n");
+			column = 0;
+		}
+		buf_printf(b, "%*s%.*s", column ? 1 : indent, "", (int)n, text);
+		column += (column ? 1 : indent) + (int)n;
+		text += n + strspn(text + n, " ");
+	}
+}
+
 void out_json(struct json *take_value)
 {
 	put_json(stdout, take_value);
@@ -79,7 +95,9 @@ void out_message(const struct message *m, const void *msg)
 	buf_release(&b);
 }
 
-static int fail(const char *name, int code, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static int fail(const char *name,
+						      int code, const char *fmt,
+						      va_list ap)
 {
 	char *text = NULL;
 

@@ -26,6 +26,8 @@ bool out_is_json(void);
 void out(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* A remark on standard error; not with --quiet or --json. */
 void out_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Text in lines of at most 80 columns, broken at spaces, indented so far. */
+void out_wrap(struct buf *b, const char *text, int indent);
 /* One line of JSON, written at once. */
 void out_json(struct json *take_value);
 void out_message(const struct message *m, const void *msg);
