@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/cli.h"
 
+#include "node/base/identity.h"
+#include "node/base/loop.h"
+#include "node/mesh/control.h"
+#include "node/mesh/methods.h"
+#include "node/out.h"
+#include "rpc/rpc.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,13 +17,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "node/base/identity.h"
-#include "node/base/loop.h"
-#include "node/mesh/control.h"
-#include "node/mesh/mesh_impl.h"
-#include "node/out.h"
-#include "rpc/rpc.h"
-
 #define CONNECT_MS 5000
 
 /* --- small things --- */
@@ -24,15 +24,13 @@
 int cli_usage(const struct cli *c, const char *fmt, ...)
 {
 	const char *name = c->verb ? c->verb->name : "";
-	char *text = NULL;
 	va_list ap;
 
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		text = NULL;
+	char *text = xvasprintf(fmt, ap);
 	va_end(ap);
-	int code = out_fail(ERR_INPUT, "%s (see `hnode %s%s--help`)",
-			    text ? text : "", name, *name ? " " : "");
+	int code = out_fail(ERR_INPUT, "%s (see `hnode %s%s--help`)", text,
+			    name, *name ? " " : "");
 	free(text);
 	return code;
 }

@@ -3,9 +3,6 @@
  * Benchmarks of this machine, in a fixed form. They need no node; one that
  * works meanwhile makes the figures smaller.
  */
-#include <stdio.h>
-#include <string.h>
-
 #include "asic/bench.h"
 #include "asic/kernel.h"
 #include "node/base/json.h"
@@ -13,6 +10,9 @@
 #include "node/cli_verbs.h"
 #include "node/out.h"
 #include "rpc/bench.h"
+
+#include <stdio.h>
+#include <string.h>
 
 struct bench_opts {
 	struct opt_u64 seconds, threads;

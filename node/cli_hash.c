@@ -9,14 +9,6 @@
  * place among the digests. Reading blocks, so with a node it is done on the uv
  * pool, one read at a time.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "asic/batch.h"
 #include "node/base/identity.h"
 #include "node/base/json.h"
@@ -27,6 +19,14 @@
 #include "node/mesh/wire.h"
 #include "node/out.h"
 #include "rpc/rpc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #define READ_BYTES (256u << 10)
 #define CHUNK_BYTES (96u << 10) /* inputs of one chunk; less than its cap */

@@ -4,14 +4,6 @@
  * way, then the result; Ctrl-C cancels the job first and leaves, a second one
  * leaves at once.
  */
-#include <ctype.h>
-#include <inttypes.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "asic/work.h"
 #include "node/base/identity.h"
 #include "node/base/json.h"
@@ -22,6 +14,14 @@
 #include "node/mesh/wire.h"
 #include "node/out.h"
 #include "rpc/rpc.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 static const char nothing;
 
@@ -214,8 +214,8 @@ static void say_sum(const struct job_info *i)
 	out_count(&b, i->hashes);
 	buf_printf(&b, " hashes in %.1f s, ", i->seconds);
 	out_rate(&b, i->rate);
-	out("%s, %" PRIu64 " peer%s, %.1f %% of others' work checked\n",
-	    buf_str(&b), i->peers, i->peers == 1 ? "" : "s", i->checked * 100);
+	out("%s, %" PRIu64 " peer%s, %.1f %% checked\n", buf_str(&b), i->peers,
+	    i->peers == 1 ? "" : "s", i->checked * 100);
 	buf_release(&b);
 	if (i->note && *i->note) {
 		out_wrap(&note, i->note, 0);

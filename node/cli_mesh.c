@@ -4,17 +4,6 @@
  * passphrase comes from the terminal or a file, never from a flag, where other
  * users of the machine could read it.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <signal.h>
-#include <sodium.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <termios.h>
-#include <unistd.h>
-
 #include "node/base/identity.h"
 #include "node/base/json.h"
 #include "node/base/loop.h"
@@ -23,6 +12,18 @@
 #include "node/cli_verbs.h"
 #include "node/mesh/wire.h"
 #include "node/out.h"
+
+#include <sodium.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
 
 /* --- invite --- */
 

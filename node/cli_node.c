@@ -2,18 +2,6 @@
 /*
  * Verbs about this node: what it is, what it offers, which topics it is in.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/file.h>
-#include <sys/utsname.h>
-#include <unistd.h>
-
 #include "asic/kernel.h"
 #include "dht/record.h"
 #include "node/base/identity.h"
@@ -27,6 +15,18 @@
 #include "node/out.h"
 #include "node/version.h"
 #include "rpc/rpc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/utsname.h>
+#include <unistd.h>
 
 static const char nothing; /* the request of methods that need none */
 
@@ -112,14 +112,12 @@ static void line(const char *head, const char *fmt, ...)
 
 static void line(const char *head, const char *fmt, ...)
 {
-	char *text = NULL;
 	va_list ap;
 
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		text = NULL;
+	char *text = xvasprintf(fmt, ap);
 	va_end(ap);
-	out("%-9s %s\n", head, text ? text : "");
+	out("%-9s %s\n", head, text);
 	free(text);
 }
 

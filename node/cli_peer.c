@@ -2,17 +2,17 @@
 /*
  * Verbs about other nodes.
  */
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "node/base/identity.h"
 #include "node/base/json.h"
 #include "node/cli.h"
 #include "node/cli_verbs.h"
 #include "node/mesh/wire.h"
 #include "node/out.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static const char nothing;
 

@@ -5,6 +5,12 @@
  * ready, so that what goes wrong at the start is seen; then it says so through
  * a pipe and lets go.
  */
+#include "node/base/json.h"
+#include "node/cli.h"
+#include "node/cli_verbs.h"
+#include "node/node.h"
+#include "node/out.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -13,12 +19,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include "node/base/json.h"
-#include "node/cli.h"
-#include "node/cli_verbs.h"
-#include "node/node.h"
-#include "node/out.h"
 
 #define LOG_BYTES (8 << 20) /* of the last runs; then log.old */
 

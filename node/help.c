@@ -3,11 +3,10 @@
  * Help and the man page, both from the tables that parsing uses.
  */
 #include "node/cli.h"
+#include "node/out.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#include "node/out.h"
 
 #define FLAG_COLUMN 26
 #define VERB_COLUMN 29

@@ -2,14 +2,15 @@
 /*
  * The table of verbs and the way from a command line to one of them.
  */
-#include <sodium.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "node/cli.h"
 #include "node/cli_verbs.h"
 #include "node/out.h"
+
+#include <sodium.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 const struct verb *const verbs[] = {
     &verb_node,

@@ -8,6 +8,16 @@
  */
 #include "node/node.h"
 
+#include "node/base/identity.h"
+#include "node/base/json.h"
+#include "node/base/log.h"
+#include "node/base/loop.h"
+#include "node/base/store.h"
+#include "node/cli.h"
+#include "node/mesh/mesh.h"
+#include "node/out.h"
+#include "node/version.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,16 +30,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "node/base/identity.h"
-#include "node/base/json.h"
-#include "node/base/log.h"
-#include "node/base/loop.h"
-#include "node/base/store.h"
-#include "node/cli.h"
-#include "node/mesh/mesh.h"
-#include "node/out.h"
-#include "node/version.h"
 
 #define STOP_MS 5000		  /* a stop that takes longer is a bug */
 #define RAISED_MS (5 * 60 * 1000) /* SIGUSR1 */

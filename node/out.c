@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/out.h"
 
+#include "node/base/json.h"
+#include "node/base/mem.h"
+#include "node/base/utf8.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -8,10 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "node/base/json.h"
-#include "node/base/mem.h"
-#include "node/base/utf8.h"
 
 static struct out_options opts;
 static bool colour_out; /* standard output shows colours */
@@ -99,20 +99,17 @@ __attribute__((format(printf, 3, 0))) static int fail(const char *name,
 						      int code, const char *fmt,
 						      va_list ap)
 {
-	char *text = NULL;
+	char *text = xvasprintf(fmt, ap);
 
-	if (vasprintf(&text, fmt, ap) < 0)
-		text = NULL;
-	const char *said = text ? text : name;
 	fflush(stdout);
 	if (opts.json) {
 		struct json *j = json_object();
 		json_set(j, "error", json_str(name));
-		json_set(j, "message", json_str(said));
+		json_set(j, "message", json_str(text));
 		json_set(j, "exit", json_int(code));
 		put_json(stderr, j);
 	} else {
-		fprintf(stderr, "hnode: %s\n", said);
+		fprintf(stderr, "hnode: %s\n", text);
 	}
 	free(text);
 	return code;
@@ -312,8 +309,7 @@ void table_cell(struct table *t, enum colour c, const char *fmt, ...)
 	to = &t->cells[t->n++];
 	to->colour = c;
 	va_start(ap, fmt);
-	if (vasprintf(&to->text, fmt, ap) < 0)
-		to->text = xstrdup("?");
+	to->text = xvasprintf(fmt, ap);
 	va_end(ap);
 	make_printable(to->text);
 }

@@ -67,6 +67,11 @@ char *xasprintf(const char *fmt, ...)
 	return s;
 }
 
+char *xvasprintf(const char *fmt, va_list ap)
+{
+	return vformat(fmt, ap);
+}
+
 struct arena_block {
 	struct arena_block *next;
 	size_t used, size;

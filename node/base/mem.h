@@ -2,6 +2,7 @@
 #ifndef HN_BASE_MEM_H
 #define HN_BASE_MEM_H
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,8 @@ void *xmemdup(const void *p, size_t n); /* n == 0: a pointer to free */
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+char *xvasprintf(const char *fmt, va_list ap)
+    __attribute__((format(printf, 1, 0)));
 
 #define HN_NEW(type) ((type *)xcalloc(1, sizeof(type)))
 #define HN_COUNT(array) (sizeof(array) / sizeof((array)[0]))

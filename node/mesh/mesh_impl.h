@@ -4,6 +4,7 @@
 
 #include "node/base/identity.h"
 #include "node/mesh/mesh.h"
+#include "node/mesh/methods.h"
 #include "node/mesh/wire.h"
 #include "rpc/rpc.h"
 
@@ -110,13 +111,6 @@ void status_fill(struct mesh *m, struct arena *a, struct node_status *out);
 struct service_node *service_node_new(struct mesh *m);
 void service_node_stop(struct service_node *s); /* ends look-ups, frees */
 void node_info_fill(struct mesh *m, struct arena *a, struct node_info *out);
-
-/* Method tables, each ending in a row without a name. */
-extern const struct rpc_method service_node_methods[];
-extern const struct rpc_method service_owner_methods[];
-extern const struct rpc_method service_mesh_methods[];
-extern const struct rpc_method service_job_methods[];
-extern const struct rpc_method service_hash_methods[];
 
 /* --- peers.c tells the job side who can work (m->service_job) --- */
 

@@ -44,7 +44,7 @@ static int setup(void **state)
 {
 	(void)state;
 	clearenv();
-	setenv("HOME", "/home/x", 1);
+	setenv("HOME", "/h/x", 1);
 	return 0;
 }
 
@@ -54,7 +54,7 @@ static void test_defaults(void **state)
 
 	(void)state;
 	assert_int_equal(m->e, OK);
-	assert_string_equal(m->c.data_dir, "/home/x/.local/share/hnode");
+	assert_string_equal(m->c.data_dir, "/h/x/.local/share/hnode");
 	assert_int_equal(m->c.port.v, 7450);
 	assert_true(m->c.listen && m->c.lan && m->c.dht);
 	assert_string_equal(m->c.role, "both");
@@ -201,7 +201,7 @@ static void test_where_the_files_are(void **state)
 
 	setenv("XDG_DATA_HOME", "relative", 1);
 	m = make(0, NULL);
-	assert_string_equal(m->c.data_dir, "/home/x/.local/share/hnode");
+	assert_string_equal(m->c.data_dir, "/h/x/.local/share/hnode");
 	made_free(m);
 
 	m = make(2, argv);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/lines.h"
 
+#include "node/base/mem.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -8,8 +10,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#include "node/base/mem.h"
 
 /* "0:abc 1: 2!why": what comes of a text that arrives in pieces of `step`. */
 static char *cut(const char *text, size_t step, bool hex, size_t max)

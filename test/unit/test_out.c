@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/out.h"
 
+#include "node/base/json.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -10,8 +12,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-#include "node/base/json.h"
 
 typedef void (*unit_fn)(struct buf *b, uint64_t v);
 
