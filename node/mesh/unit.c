@@ -462,6 +462,8 @@ void jobs_lease_end(struct jobs *j, uint64_t lease_id, enum err e,
 			u->part->units++;
 		else
 			worker_failed(w, WORKER_REST_MS, now);
+		if (e == ERR_GONE)
+			part_lost(u->part, "its session ended");
 		unit_close(u, false, now);
 	}
 	job_changed(job);
