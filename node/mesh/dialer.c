@@ -327,9 +327,9 @@ static void on_tried(void *arg, enum err e, struct session *s, const char *text)
 		/* Some sentences name the address already. */
 		bool named =
 		    text && !strncmp(text, t->address, strlen(t->address));
-		char *why = xasprintf(
-		    "%s%s%s", named ? "" : t->address, named ? "" : ": ",
-		    text ? text : err_str(e));
+		char *why =
+		    xasprintf("%s%s%s", named ? "" : t->address,
+			      named ? "" : ": ", text ? text : err_str(e));
 		a->why = text_cut(why, 190);
 		free(why);
 		if (a->next < a->address.n)

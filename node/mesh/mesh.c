@@ -33,6 +33,8 @@
  * ours is on its way any more.
  */
 
+#define ALONE_MS 15000 /* a bootstrap may take so long to answer */
+
 /* --- the tables --- */
 
 static const struct store_schema meta_schema[] = {
@@ -331,6 +333,23 @@ bool mesh_readdress(struct mesh *m)
 	return changed;
 }
 
+/* Finding nobody is said once, with what may be the matter. */
+static void say_alone(struct mesh *m)
+{
+	if (m->said_alone || loop_ms(m->loop) - m->started_ms < ALONE_MS)
+		return;
+	m->said_alone = true;
+	if (peers_sessions(m->peers) || !m->o.nbootstrap || !m->discovery ||
+	    discovery_state(m->discovery) != DISCOVERY_ALONE)
+		return;
+	log_warn("net",
+		 "no answer from bootstrap %s%s; is a node of mesh \"%s\" "
+		 "running there, and is UDP open in between? trying on",
+		 log_quote(m->o.bootstrap[0]),
+		 m->o.nbootstrap > 1 ? " and the others" : "",
+		 m->membership->name);
+}
+
 void mesh_tick(struct mesh *m)
 {
 	if (m->stopping || m->start)
@@ -343,6 +362,7 @@ void mesh_tick(struct mesh *m)
 		topics_refresh(m->topics);
 	}
 	topics_tick(m->topics);
+	say_alone(m);
 }
 
 uint16_t mesh_port(const struct mesh *m)

@@ -60,6 +60,7 @@ const struct store_schema *mesh_schema(size_t *n);
  * Loads membership, opens ports, joins topics. ready (once, on the loop)
  * tells OK, or the error and a sentence with the next step, after an
  * invite's enrolment if one is given. On an error mesh_stop is still due.
+ * After mesh_stop it does not come any more.
  */
 typedef void (*mesh_ready_fn)(void *arg, enum err e, const char *text);
 struct mesh *mesh_new(const struct mesh_options *o, mesh_ready_fn ready,

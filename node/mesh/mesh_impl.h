@@ -69,6 +69,7 @@ struct mesh {
 		char *copied_key;
 		char *discovery;
 	} trouble;
+	bool said_alone;
 	bool switching; /* discovery stops, to start in another mesh */
 	loop_fn stopped;
 	void *stopped_arg;

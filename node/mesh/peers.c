@@ -23,12 +23,6 @@
  * there is a session records only add addresses and topics.
  */
 #define TICK_MS 5000
-#define TELL_MS 1000
-#define CALLS_PER_S 20
-#define CALLS_BURST 40
-#define TOPICS_OF_PEER 64
-#define CAPS_OF_PEER 64
-#define STEADY_MS 10000 /* a session this long forgets earlier failures */
 
 const char *peer_state_str(enum peer_state s)
 {
@@ -63,13 +57,13 @@ char *text_cut(const char *s, size_t max)
 	return xstrndup(s, n);
 }
 
-static void set_text(char **at, const char *s, size_t max)
+void text_set(char **at, const char *s, size_t max)
 {
 	free(*at);
 	*at = text_cut(s, max);
 }
 
-static const char *role_name(const char *role)
+const char *role_name(const char *role)
 {
 	return role && !strcmp(role, "serve") ? "serve"
 	       : role && !strcmp(role, "use") ? "use"
@@ -114,7 +108,7 @@ void peer_workers(struct peer *q)
 				   rtt, q->caps[i].slots);
 }
 
-static void workers_gone(struct peer *q)
+void peer_workers_gone(struct peer *q)
 {
 	struct mesh *m = q->all->m;
 
@@ -179,7 +173,7 @@ struct peer *peer_get_or_add(struct peers *p, const struct node_id *id,
 	q->source = source;
 	q->role = "both";
 	q->made_ms = loop_ms(p->m->loop);
-	q->tokens = CALLS_BURST;
+	q->tokens = PEER_CALLS_BURST;
 	q->timer = loop_timer_new(p->m->loop, on_peer_due, q);
 	p->items = xrealloc(p->items, (p->n + 1) * sizeof(struct peer *));
 	p->items[p->n++] = q;
@@ -218,7 +212,7 @@ void peer_add_address(struct peer *q, const char *address, bool first)
 }
 
 /* What it announces replaces what we had, but for the one that works. */
-static void set_addresses(struct peer *q, const struct strs *said)
+void peer_set_addresses(struct peer *q, const struct strs *said)
 {
 	char *good = q->session && session_dialled(q->session) && q->address.n
 			 ? xstrdup(q->address.items[0])
@@ -240,7 +234,7 @@ static void set_addresses(struct peer *q, const struct strs *said)
 }
 
 /* Takes a list of capabilities as the whole truth; tells the job side. */
-static void set_caps(struct peer *q, const struct list *caps)
+void peer_set_caps(struct peer *q, const struct list *caps)
 {
 	const struct cap_info *said = caps->items;
 	struct cap_info *old = q->caps;
@@ -249,7 +243,7 @@ static void set_caps(struct peer *q, const struct list *caps)
 
 	q->caps = xcalloc(caps->n + 1, sizeof(*q->caps));
 	q->ncaps = 0;
-	for (size_t i = 0; i < caps->n && q->ncaps < CAPS_OF_PEER; i++) {
+	for (size_t i = 0; i < caps->n && q->ncaps < PEER_CAPS; i++) {
 		buf_clear(&why);
 		if (!said[i].name || topic_check(said[i].name, &why))
 			continue;
@@ -289,13 +283,13 @@ void peer_bootstrap(struct peer *q)
 
 /* --- what discovery says --- */
 
-static void heard(struct peer *q)
+void peer_heard(struct peer *q)
 {
 	q->heard_ms = loop_ms(q->all->m->loop);
 }
 
 /* A new process of a node that left or was lost: a fresh start. */
-static bool new_boot(struct peer *q, const uint8_t boot_id[8])
+bool peer_new_boot(struct peer *q, const uint8_t boot_id[8])
 {
 	bool fresh = memcmp(q->boot_id, boot_id, 8) != 0;
 
@@ -303,34 +297,51 @@ static bool new_boot(struct peer *q, const uint8_t boot_id[8])
 	return fresh;
 }
 
+/* Some of these are its own, which peer_set_caps frees: lends it copies. */
+static void lend_caps(struct peer *q, struct cap_info *caps, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		caps[i].name = caps[i].name ? xstrdup(caps[i].name) : NULL;
+	peer_set_caps(q, &(struct list){caps, n});
+	for (size_t i = 0; i < n; i++)
+		free(caps[i].name);
+}
+
 static void record_caps(struct peer *q, const char *topic,
 			const struct record *r)
 {
 	const struct record_cap *said = r->caps.items;
-	struct cap_info all[CAPS_OF_PEER];
+	struct cap_info all[PEER_CAPS];
 	size_t n = 0;
 
 	/* Its words under this topic, and what it said under others. */
-	for (size_t i = 0; i < r->caps.n && n < CAPS_OF_PEER; i++)
+	for (size_t i = 0; i < r->caps.n && n < PEER_CAPS; i++)
 		all[n++] = (struct cap_info){.name = said[i].name,
 					     .rate = said[i].rate,
 					     .free = said[i].free,
 					     .devices = said[i].devices,
 					     .slots = said[i].slots};
 	size_t own = n;
-	for (size_t i = 0; i < q->ncaps && n < CAPS_OF_PEER; i++) {
+	for (size_t i = 0; i < q->ncaps && n < PEER_CAPS; i++) {
 		bool again = !strcmp(q->caps[i].name, topic);
 		for (size_t k = 0; k < own && !again; k++)
 			again = !strcmp(all[k].name, q->caps[i].name);
 		if (!again)
 			all[n++] = q->caps[i];
 	}
-	/* set_caps frees the names it replaces: lend it copies. */
-	for (size_t i = 0; i < n; i++)
-		all[i].name = all[i].name ? xstrdup(all[i].name) : NULL;
-	set_caps(q, &(struct list){all, n});
-	for (size_t i = 0; i < n; i++)
-		free(all[i].name);
+	lend_caps(q, all, n);
+}
+
+/* It does not announce this capability any more. */
+static void drop_cap(struct peer *q, const char *name)
+{
+	struct cap_info left[PEER_CAPS];
+	size_t n = 0;
+
+	for (size_t i = 0; i < q->ncaps; i++)
+		if (strcmp(q->caps[i].name, name) != 0)
+			left[n++] = q->caps[i];
+	lend_caps(q, left, n);
 }
 
 static void record_left(struct peers *p, const char *topic,
@@ -345,12 +356,14 @@ static void record_left(struct peers *p, const char *topic,
 		texts_remove(&q->wants, topic + 5);
 	else
 		texts_remove(&q->topics, topic);
-	heard(q);
+	if (!want && !q->session)
+		drop_cap(q, topic);
+	peer_heard(q);
 	/* It left this topic; it left us when that was the last. */
 	if (q->session || q->topics.n || want)
 		return;
 	memcpy(q->left_boot, r->boot_id, 8);
-	set_caps(q, &(struct list){0});
+	peer_set_caps(q, &(struct list){0});
 	peer_dial_cancel(q);
 	if (q->state != PEER_DROPPED)
 		peer_set_state(q, PEER_LEFT, "said goodbye");
@@ -374,8 +387,8 @@ void peers_record(struct peers *p, const char *topic, const struct record *r)
 	q = peer_get_or_add(p, id, PEER_FROM_DHT);
 	if (!q || membership_excludes(p->m->membership, id))
 		return;
-	heard(q);
-	bool fresh = new_boot(q, r->boot_id);
+	peer_heard(q);
+	bool fresh = peer_new_boot(q, r->boot_id);
 	if (q->state == PEER_LEFT)
 		peer_set_state(q, PEER_KNOWN, NULL);
 	if (r->seq > q->record_seq)
@@ -385,7 +398,7 @@ void peers_record(struct peers *p, const char *topic, const struct record *r)
 	q->address = (struct strs){0};
 	for (size_t i = 0; i < before.n; i++)
 		texts_add(&q->address, before.items[i]);
-	set_addresses(q, &r->address);
+	peer_set_addresses(q, &r->address);
 	fresh = fresh || !texts_same(&before, &q->address);
 	texts_clear(&before);
 	if (r->dht.n) {
@@ -395,12 +408,12 @@ void peers_record(struct peers *p, const char *topic, const struct record *r)
 				       ADDRESS_ANNOUNCED);
 	}
 	if (!strncmp(topic, "want/", 5)) {
-		texts_add_once(&q->wants, topic + 5, TOPICS_OF_PEER);
+		texts_add_once(&q->wants, topic + 5, PEER_TOPICS);
 	} else {
-		texts_add_once(&q->topics, topic, TOPICS_OF_PEER);
+		texts_add_once(&q->topics, topic, PEER_TOPICS);
 		q->role = role_name(r->role);
-		set_text(&q->software, r->software, 64);
-		set_text(&q->cpu, r->cpu, 128);
+		text_set(&q->software, r->software, 64);
+		text_set(&q->cpu, r->cpu, 128);
 		q->cores = r->cores;
 		q->ram_mib = r->ram_mib;
 		if (!q->session)
@@ -418,10 +431,14 @@ void peers_expired(struct peers *p, const char *topic, const struct node_id *id)
 
 	if (!q || p->stopping)
 		return;
-	if (!strncmp(topic, "want/", 5))
+	if (!strncmp(topic, "want/", 5)) {
 		texts_remove(&q->wants, topic + 5);
-	else
-		texts_remove(&q->topics, topic);
+		return;
+	}
+	texts_remove(&q->topics, topic);
+	/* Its own words over a session are newer than any record. */
+	if (!q->session)
+		drop_cap(q, topic);
 }
 
 void peers_beacon(struct peers *p, const struct beacon_news *n)
@@ -438,8 +455,7 @@ void peers_beacon(struct peers *p, const struct beacon_news *n)
 		memset(q->left_boot, 0, 8);
 		peer_set_state(q, PEER_KNOWN, NULL);
 	}
-	bool fresh = !q->heard_ms || !q->lan;
-	heard(q);
+	peer_heard(q);
 	q->lan = true;
 	q->suites = n->suites;
 	if (n->session_port) {
@@ -453,7 +469,7 @@ void peers_beacon(struct peers *p, const struct beacon_news *n)
 		peer_bootstrap(q);
 	}
 	buf_release(&b);
-	peer_consider(q, fresh);
+	peer_consider(q, true);
 }
 
 void peers_known(struct peers *p, const struct node_id *id,
@@ -463,440 +479,13 @@ void peers_known(struct peers *p, const struct node_id *id,
 
 	if (!q)
 		return;
-	heard(q);
+	peer_heard(q);
 	for (size_t i = 0; i < address->n; i++)
 		peer_add_address(q, address->items[i], false);
 	for (size_t i = 0; i < dht->n; i++)
 		texts_add_once(&q->dht, dht->items[i], ADDRESS_ANNOUNCED);
 	peer_bootstrap(q);
 	peer_consider(q, true);
-}
-
-/* --- what its session says --- */
-
-/* An answer about a peer that may be forgotten by then. */
-struct asked {
-	struct peers *p;
-	struct node_id id;
-	uint64_t sent_ns;
-	char *address;
-};
-
-static struct asked *asked_new(struct peer *q)
-{
-	struct asked *a = HN_NEW(struct asked);
-
-	a->p = q->all;
-	a->id = q->id;
-	a->sent_ns = clock_ns();
-	return a;
-}
-
-static struct peer *asked_end(struct asked *a)
-{
-	struct peer *q = a->p->stopping ? NULL : peer_find(a->p, &a->id);
-
-	free(a->address);
-	free(a);
-	return q;
-}
-
-static void clock_changed(struct peers *p)
-{
-	struct mesh *m = p->m;
-	int64_t median;
-
-	if (!peers_clock(p, &median))
-		median = 0;
-	mesh_set_clock(m, median);
-	uint64_t now = loop_ms(m->loop);
-	if (skew_bad(median) &&
-	    (!p->skew_warned_ms || now - p->skew_warned_ms > 3600000)) {
-		p->skew_warned_ms = now;
-		log_warn("net",
-			 "this machine's clock is %lld s %s the middle of its "
-			 "peers; set it (for example with NTP); expiry is "
-			 "judged by the peers' time meanwhile",
-			 (long long)llabs(median) / 1000,
-			 median > 0 ? "behind" : "ahead of");
-	}
-}
-
-static void on_info(void *arg, struct rpc_stream *st, enum err e,
-		    const void *reply, const char *text)
-{
-	struct asked *asked = arg;
-	const struct node_info *i = reply;
-	uint64_t took_ms = (clock_ns() - asked->sent_ns) / 1000000;
-	struct peer *q = asked_end(asked);
-
-	(void)st;
-	if (e)
-		log_debug("net", "node.info failed: %s", log_quote(text));
-	if (e || !q || !q->session)
-		return;
-	heard(q);
-	q->role = role_name(i->role);
-	set_text(&q->software, i->software, 64);
-	set_text(&q->cpu, i->cpu, 128);
-	q->cores = i->cores;
-	q->ram_mib = i->ram_mib;
-	q->suites = i->suites;
-	q->clock_ms =
-	    (int64_t)(i->unix_ms + took_ms / 2) - (int64_t)clock_unix_ms();
-	set_addresses(q, &i->address);
-	for (size_t k = 0; k < i->topics.n; k++)
-		texts_add_once(&q->topics, i->topics.items[k], TOPICS_OF_PEER);
-	/* Where its session is, its DHT node is, too. */
-	if (i->dht_port && i->dht_port < 65536) {
-		struct buf b = {0};
-		struct address a;
-		session_address(q->session, &b);
-		if (address_parse(buf_str(&b), &a)) {
-			buf_clear(&b);
-			address_str(a.host, (uint16_t)i->dht_port, &b);
-			texts_add_once(&q->dht, buf_str(&b), ADDRESS_ANNOUNCED);
-		}
-		buf_release(&b);
-		peer_bootstrap(q);
-	}
-	set_caps(q, &i->offers);
-	peer_store(q);
-	clock_changed(q->all);
-	for (size_t k = 0; k < q->topics.n; k++)
-		topics_news(q->all->m->topics, q->topics.items[k]);
-}
-
-static void on_first_ping(void *arg, enum err e, uint64_t us)
-{
-	struct peer *q = asked_end(arg);
-	struct buf b = {0};
-	struct address a;
-
-	if (e || !q || !q->session)
-		return;
-	session_address(q->session, &b);
-	const char *path =
-	    address_parse(buf_str(&b), &a) ? address_path(a.host) : "direct";
-	if (!q->all->greeted)
-		log_info("net", "joined \"%s\", peer %s via %s %.1f ms",
-			 q->all->m->membership->name, q->name, path,
-			 (double)us / 1000);
-	else
-		log_info("net", "peer %s via %s %.1f ms", q->name, path,
-			 (double)us / 1000);
-	q->all->greeted = true;
-	buf_release(&b);
-	peer_workers(q);
-}
-
-static void on_ignored(void *arg, struct rpc_stream *st, enum err e,
-		       const void *reply, const char *text)
-{
-	(void)arg;
-	(void)st;
-	(void)e;
-	(void)reply;
-	(void)text;
-}
-
-static void send_newkey(struct peer *q, const struct rpc_ops *ops, void *arg,
-			bool *sent)
-{
-	struct mesh *m = q->all->m;
-	struct arena arena = {0};
-	struct mesh_newkey k;
-
-	*sent = membership_newkey(m->membership, &arena, &k) &&
-		!rpc_call(m->rpc, q->session, "mesh.newkey", &k, 10000, ops,
-			  arg, NULL);
-	sodium_memzero(&k, sizeof(k));
-	arena_release(&arena);
-}
-
-/* It could not be dialled where it says it is, and came by itself. Only while
- * the same process was running: before its start nobody listened there. */
-static void tell_unreachable(struct peer *q)
-{
-	const struct rpc_ops ops = {.end = on_ignored};
-	struct node_unreachable u = {.address = q->failed_address,
-				     .error = q->why ? q->why : ""};
-
-	if (!q->failed_address || session_dialled(q->session) ||
-	    memcmp(q->failed_boot, session_hello(q->session)->boot_id, 8) != 0)
-		return;
-	if (rpc_call(q->all->m->rpc, q->session, "node.unreachable", &u, 5000,
-		     &ops, NULL, NULL))
-		log_debug("net", "peer=%s is not told that %s does not work",
-			  q->name, log_quote(q->failed_address));
-}
-
-void peers_up(struct peers *p, struct session *s)
-{
-	const struct session_hello *hello = session_hello(s);
-	enum session_kind kind = session_kind(s);
-	bool sent;
-
-	if (kind == SESSION_CONTROL || kind == SESSION_INVITED || p->stopping)
-		return;
-	struct peer *q = peer_get_or_add(p, session_peer(s), PEER_FROM_INBOUND);
-	if (!q) {
-		session_close(s, ERR_BUSY, "too many peers");
-		return;
-	}
-	bool again = q->session != NULL;
-	q->session = s;
-	heard(q);
-	new_boot(q, hello->boot_id);
-	memset(q->left_boot, 0, 8);
-	q->clock_ms = (int64_t)hello->unix_ms - (int64_t)clock_unix_ms();
-	if (!session_dialled(s))
-		p->had_inbound = true;
-	if (kind == SESSION_OLD_KEY) {
-		const struct rpc_ops ops = {.end = on_ignored};
-		send_newkey(q, &ops, NULL, &sent);
-	}
-	tell_unreachable(q);
-	if (q->state != PEER_DROPPED)
-		peer_set_state(q, PEER_OK, NULL);
-	peer_on_session(q);
-	if (again)
-		return; /* D11 replaced a session; all is known */
-	const struct rpc_ops ops = {.end = on_info};
-	struct asked *a = asked_new(q);
-	if (rpc_call(p->m->rpc, s, "node.info", NULL, 10000, &ops, a, NULL))
-		free(a);
-	session_ping(s, on_first_ping, asked_new(q));
-	peer_workers(q);
-	peer_bootstrap(q);
-	clock_changed(p);
-}
-
-void peers_down(struct peers *p, struct session *s, enum err why,
-		const char *text, bool dup)
-{
-	struct peer *q = NULL;
-
-	for (size_t i = 0; i < p->n && !q; i++)
-		if (p->items[i]->session == s)
-			q = p->items[i];
-	if (!q || p->stopping)
-		return;
-	if (dup) {
-		struct session *other = hub_find(rpc_hub(p->m->rpc), &q->id);
-		if (other && other != s) {
-			q->session = other;
-			return;
-		}
-	}
-	workers_gone(q);
-	uint64_t now = loop_ms(p->m->loop);
-	if (now - session_since_ms(s) >= STEADY_MS) {
-		q->backoff_ms = 0;
-		q->failures = 0;
-	}
-	q->session = NULL;
-	heard(q);
-	if (q->state == PEER_DROPPED)
-		return;
-	if (!why) {
-		memcpy(q->left_boot, q->boot_id, 8);
-		set_caps(q, &(struct list){0});
-		texts_clear(&q->topics);
-		texts_clear(&q->wants);
-		peer_set_state(q, PEER_LEFT, text);
-		log_info("net", "peer %s left", q->name);
-		return;
-	}
-	peer_set_state(q, PEER_LOST, text ? text : err_str(why));
-	peer_bootstrap(q);
-	peer_lost_dial(q);
-	if (q->due_ms)
-		log_info("net", "peer %s lost (%s), dialling again in %.1f s",
-			 q->name, log_quote(q->why),
-			 (double)(q->due_ms - now) / 1000);
-	else
-		log_info("net", "peer %s lost (%s)", q->name,
-			 log_quote(q->why));
-}
-
-void peers_changed(struct peers *p, const struct node_id *id,
-		   const struct node_changed *c)
-{
-	struct peer *q = peer_find(p, id);
-
-	if (!q || !q->session)
-		return;
-	heard(q);
-	texts_clear(&q->topics);
-	for (size_t i = 0; i < c->topics.n; i++)
-		texts_add_once(&q->topics, c->topics.items[i], TOPICS_OF_PEER);
-	set_caps(q, &c->offers);
-	for (size_t i = 0; i < q->topics.n; i++)
-		topics_news(p->m->topics, q->topics.items[i]);
-}
-
-void peers_unreachable(struct peers *p, const struct node_id *id,
-		       const struct node_unreachable *u)
-{
-	struct mesh *m = p->m;
-	char by[NODE_NAME_SIZE];
-
-	if (!u->address || !texts_have(&m->address, u->address))
-		return; /* not ours, or not any more */
-	node_name(id, by);
-	mesh_set_unreachable(m, u->address, u->error, by);
-}
-
-/* --- our own news --- */
-
-static void send_changed(struct peer *q, const struct node_changed *c)
-{
-	const struct rpc_ops ops = {.end = on_ignored};
-
-	if (rpc_call(q->all->m->rpc, q->session, "node.changed", c, 5000, &ops,
-		     NULL, NULL))
-		log_debug("net", "node.changed not sent peer=%s", q->name);
-}
-
-static void on_tell(void *arg)
-{
-	struct peers *p = arg;
-	struct arena arena = {0};
-	struct node_changed c = {.seq = ++p->changed_seq};
-
-	if (p->stopping)
-		return;
-	p->told_ms = loop_ms(p->m->loop);
-	mesh_offers(p->m, &arena, &c.offers);
-	topics_own(p->m->topics, &arena, &c.topics);
-	for (size_t i = 0; i < p->n; i++)
-		if (p->items[i]->session)
-			send_changed(p->items[i], &c);
-	arena_release(&arena);
-}
-
-void peers_tell(struct peers *p)
-{
-	uint64_t now = loop_ms(p->m->loop);
-
-	if (p->stopping || loop_timer_armed(p->tell))
-		return;
-	uint64_t next = p->told_ms ? p->told_ms + TELL_MS : 0;
-	loop_timer_set(p->tell, next > now ? next - now : 0);
-}
-
-void peers_consider(struct peers *p)
-{
-	for (size_t i = 0; i < p->n; i++)
-		peer_consider(p->items[i], false);
-}
-
-/* How many confirmed a rekey. */
-struct rekey_count {
-	struct loop *loop;
-	size_t open, told;
-	peers_told_fn done;
-	void *arg;
-};
-
-static void rekey_counted(struct rekey_count *c)
-{
-	if (--c->open)
-		return;
-	if (c->done)
-		c->done(c->arg, c->told);
-	free(c);
-}
-
-static void on_newkey_told(void *arg, struct rpc_stream *st, enum err e,
-			   const void *reply, const char *text)
-{
-	struct rekey_count *c = arg;
-
-	(void)st;
-	(void)reply;
-	if (e)
-		log_debug("mesh", "new key not taken: %s", log_quote(text));
-	else
-		c->told++;
-	rekey_counted(c);
-}
-
-static void on_rekey_post(void *arg)
-{
-	rekey_counted(arg);
-}
-
-void peers_rekeyed(struct peers *p, peers_told_fn done, void *arg)
-{
-	const struct rpc_ops ops = {.end = on_newkey_told};
-	struct rekey_count *c = HN_NEW(struct rekey_count);
-	bool sent;
-
-	*c = (struct rekey_count){
-	    .loop = p->m->loop, .open = 1, .done = done, .arg = arg};
-	for (size_t i = 0; i < p->n; i++) {
-		struct peer *q = p->items[i];
-		if (membership_excludes(p->m->membership, &q->id)) {
-			peer_dial_stop(q);
-			if (q->session)
-				session_close(q->session, ERR_DENIED,
-					      "left out of the mesh");
-			workers_gone(q);
-			peer_set_state(q, PEER_DROPPED, "left out of the mesh");
-		} else if (q->session) {
-			send_newkey(q, &ops, c, &sent);
-			c->open += sent;
-		}
-	}
-	loop_post(c->loop, on_rekey_post, c);
-}
-
-void peers_drop(struct peers *p, const struct node_id *id, bool proof,
-		const char *why)
-{
-	struct peer *q = peer_find(p, id);
-
-	if (!q)
-		return;
-	log_debug("net", "dropped peer=%s proof=%d why=%s", q->name, proof,
-		  log_quote(why));
-	workers_gone(q);
-	q->proof = q->proof || proof;
-	peer_dial_cancel(q);
-	peer_set_state(q, PEER_DROPPED, why);
-	if (proof && q->session)
-		session_close(q->session, ERR_DENIED, why);
-}
-
-bool peers_dropped(const struct peers *p, const struct node_id *id)
-{
-	const struct peer *q = peer_find(p, id);
-
-	return q && q->proof;
-}
-
-void peers_want(struct peers *p, const char *cap, bool wanted)
-{
-	topics_want(p->m->topics, cap, wanted);
-}
-
-bool peers_allow(struct peers *p, const struct session *s)
-{
-	struct peer *q = peer_find(p, session_peer(s));
-
-	if (!q)
-		return false;
-	uint64_t now = loop_ms(p->m->loop);
-	q->tokens += (double)(now - q->tokens_ms) * CALLS_PER_S / 1000;
-	q->tokens_ms = now;
-	if (q->tokens > CALLS_BURST)
-		q->tokens = CALLS_BURST;
-	if (q->tokens < 1)
-		return false;
-	q->tokens -= 1;
-	return true;
 }
 
 /* --- life --- */
@@ -929,7 +518,7 @@ struct peers *peers_new(struct mesh *m)
 
 	p->m = m;
 	p->tick = loop_timer_new(m->loop, on_tick, p);
-	p->tell = loop_timer_new(m->loop, on_tell, p);
+	p->tell = loop_timer_new(m->loop, peers_on_tell, p);
 	loop_timer_every(p->tick, TICK_MS);
 	return p;
 }
@@ -964,7 +553,7 @@ void peers_clear(struct peers *p, const char *why)
 	while (p->n) {
 		struct peer *q = p->items[p->n - 1];
 		struct session *s = q->session;
-		workers_gone(q);
+		peer_workers_gone(q);
 		q->session = NULL;
 		peer_remove(q);
 		if (s)

@@ -25,8 +25,9 @@ struct session;
 
 #define PEERS_MAX 2048
 #define PEERS_STORED 256
-#define PEERS_GHOST_MS (10 * 60 * 1000) /* unheard of for so long: forgotten \
-					 */
+#define PEERS_GHOST_MS \
+	(10 * 60 * 1000) /* unheard of for so long: forgotten \
+			  */
 
 extern const struct store_schema peers_schema[];
 extern const size_t peers_schema_count;

@@ -6,8 +6,9 @@
 #include "node/mesh/peers.h"
 
 /*
- * Shared by peers.c (the table and what comes in), dialer.c (whom to dial and
- * when), peers_view.c (what people see) and peers_db.c (what is on disk).
+ * Shared by peers.c (the table and what discovery says), peers_session.c (what
+ * sessions say), dialer.c (whom to dial and when), peers_view.c (what people
+ * see) and peers_db.c (what is on disk).
  */
 enum peer_state {
 	PEER_KNOWN,    /* heard of; no use for a session, or no address */
@@ -62,6 +63,7 @@ struct peer {
 
 	/* Its session. */
 	struct session *session;
+	bool learned;	  /* its node.info came over this session */
 	int64_t clock_ms; /* its clock minus ours */
 	double tokens;	  /* see peers_allow */
 	uint64_t tokens_ms;
@@ -71,8 +73,8 @@ struct peer {
 	struct loop_timer *timer;
 	uint64_t due_ms; /* loop_ms when the timer ends */
 	uint32_t backoff_ms;
-	unsigned failures;    /* in a row */
-	char *failed_address; /* announced, and could not be dialled */
+	unsigned failures;	/* in a row */
+	char *failed_address;	/* announced, and could not be dialled */
 	uint8_t failed_boot[8]; /* while this process of it was running */
 	struct waiter *waiters;
 };
@@ -92,6 +94,10 @@ struct peers {
 	void *loaded_arg;
 };
 
+#define PEER_TOPICS 64
+#define PEER_CAPS 64
+#define PEER_CALLS_BURST 40
+
 /* peers.c */
 struct peer *peer_find(const struct peers *p, const struct node_id *id);
 struct peer *peer_get_or_add(struct peers *p, const struct node_id *id,
@@ -102,7 +108,20 @@ void peer_add_address(struct peer *q, const char *address, bool first);
 void peer_workers(struct peer *q); /* tells the job side of its offers */
 void peer_bootstrap(struct peer *q);
 void peer_remove(struct peer *q);
+void peer_heard(struct peer *q); /* a sign of life */
+/* Takes its boot id; true: it is another process than before. */
+bool peer_new_boot(struct peer *q, const uint8_t boot_id[8]);
+/* The whole of its offers (struct cap_info, lent); tells the job side. */
+void peer_set_caps(struct peer *q, const struct list *caps);
+/* What it announces replaces what we had, but for the one that works. */
+void peer_set_addresses(struct peer *q, const struct strs *said);
+void peer_workers_gone(struct peer *q);
+const char *role_name(const char *role);   /* one of three; else "both" */
 char *text_cut(const char *s, size_t max); /* a copy; NULL stays */
+void text_set(char **at, const char *s, size_t max);
+
+/* peers_session.c */
+void peers_on_tell(void *arg);
 
 /* dialer.c */
 bool peer_useful(const struct peer *q);
