@@ -108,7 +108,7 @@ static void verb_first(int argc, char **argv)
 
 	while (at < argc && (n = common_words(argv, at)))
 		at += n;
-	if (at == 1 || at >= argc)
+	if (at == 1 || at >= argc || argv[at][0] == '-')
 		return;
 	if (verb_is_group(argv[at]) && at + 1 < argc)
 		words = 2;
