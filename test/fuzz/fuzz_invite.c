@@ -50,8 +50,8 @@ static void read_cert(const uint8_t *p, size_t n)
 	static const struct node_id node;
 	struct buf why = {0};
 
-	enum err e = cert_check((struct bytes){p, n}, &node, mesh, &node, 0,
-				&why, NULL);
+	enum err e =
+	    cert_check((struct bytes){p, n}, &node, mesh, &node, 0, &why, NULL);
 	assert(e && why.n);
 	buf_release(&why);
 }

@@ -277,8 +277,8 @@ static bool is_seen(void *arg)
 	struct arena a = {0};
 
 	struct peer_info *row = node_row(k->n, k->who, &a);
-	bool good = row ? !strcmp(row->state, k->state)
-			: !strcmp(k->state, "gone");
+	bool good =
+	    row ? !strcmp(row->state, k->state) : !strcmp(k->state, "gone");
 	arena_release(&a);
 	return good;
 }

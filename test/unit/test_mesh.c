@@ -14,6 +14,7 @@
 #include <sodium.h>
 
 #include "node/base/log.h"
+#include "node/mesh/address.h"
 #include "node/mesh/membership.h"
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
@@ -191,9 +192,9 @@ static void test_owner_methods_are_denied_to_peers(void **state)
 	/* Work is for those who offer it: b does not. */
 	struct hash_search work = {.job = "x", .end = 1};
 	char *text;
-	assert_int_equal(node_call_peer(&a, &b, "hash.search", &work, &arena,
-					NULL, &text),
-			 ERR_DENIED);
+	assert_int_equal(
+	    node_call_peer(&a, &b, "hash.search", &work, &arena, NULL, &text),
+	    ERR_DENIED);
 	assert_non_null(strstr(text, "does not offer"));
 	node_stop(&a);
 	node_stop(&b);
@@ -353,14 +354,13 @@ static void test_three_nodes_meet_by_topic(void **state)
 	(void)state;
 	for (int i = 0; i < 3; i++) {
 		struct mesh_options o = node_options(
-		    &n[i], loop,
-		    temp_path(arena_printf(&arena, "n%d", i)));
+		    &n[i], loop, temp_path(arena_printf(&arena, "n%d", i)));
 		o.topic = topics;
 		o.ntopic = 1;
 		if (i) {
-			boot[0] = arena_printf(
-			    &arena, "127.0.0.1:%u",
-			    (unsigned)mesh_dht_port(n[0].mesh));
+			boot[0] =
+			    arena_printf(&arena, "127.0.0.1:%u",
+					 (unsigned)mesh_dht_port(n[0].mesh));
 			o.bootstrap = boot;
 			o.nbootstrap = 1;
 		}
@@ -606,6 +606,164 @@ static void test_outbound_only_node_dials(void **state)
 	node_stop(&a);
 }
 
+/* A node with the DHT on and this bootstrap (NULL: none). */
+static struct mesh_options with_dht(struct node *n, const char *name,
+				    struct node *boot, const char **store)
+{
+	struct mesh_options o = node_options(n, loop, temp_path(name));
+
+	if (boot) {
+		*store = arena_printf(&arena, "127.0.0.1:%u",
+				      (unsigned)mesh_dht_port(boot->mesh));
+		o.bootstrap = store;
+		o.nbootstrap = 1;
+	}
+	return o;
+}
+
+static void test_worker_that_cannot_be_dialled_follows_the_want(void **state)
+{
+	struct node hub, worker, user;
+	const char *boot[2], *offers[] = {"hash/sha256d"};
+
+	(void)state;
+	struct mesh_options o = with_dht(&hub, "hub", NULL, NULL);
+	node_start(&hub, &o);
+	o = with_dht(&worker, "worker", &hub, &boot[0]);
+	o.listen = false;
+	o.role = "serve";
+	o.offer = offers;
+	o.noffer = 1;
+	node_start(&worker, &o);
+	o = with_dht(&user, "user", &hub, &boot[1]);
+	o.role = "use";
+	node_start(&user, &o);
+	peers_want(user.mesh->peers, "hash/sha256d", true);
+	assert_true(node_sees(&user, node_id_of(&worker), "ok"));
+	assert_true(
+	    nodes_until(loop, has_offer, (struct node *[]){&user, &worker}));
+	/* The user is nobody's worker. */
+	struct peer_info *row = node_row(&worker, node_id_of(&user), &arena);
+	assert_string_equal(row->role, "use");
+	assert_int_equal(row->offers.n, 0);
+	peers_want(user.mesh->peers, "hash/sha256d", false);
+	node_stop(&worker);
+	node_stop(&user);
+	node_stop(&hub);
+}
+
+static bool is_degraded(void *arg)
+{
+	struct node *n = arg;
+
+	return n->mesh->trouble.unreachable != NULL;
+}
+
+static void test_a_wrong_address_is_reported_back(void **state)
+{
+	struct node a, b;
+	const char *boot[1], *topics[] = {"hash/sha256d"};
+	const char *wrong[] = {"127.0.0.1:1"};
+	struct node_status s;
+
+	(void)state;
+	struct mesh_options o = with_dht(&a, "a", NULL, NULL);
+	o.topic = topics;
+	o.ntopic = 1;
+	node_start(&a, &o);
+	o = with_dht(&b, "b", &a, &boot[0]);
+	o.advertise = wrong;
+	o.nadvertise = 1;
+	o.role = "serve"; /* it looks for nobody by itself */
+	node_start(&b, &o);
+	/* Only the wrong one is announced: as behind a router. */
+	texts_remove(&b.mesh->address, b.mesh->address.items[1]);
+	struct topic_ref ref = {.topic = "hash/sha256d"};
+	assert_int_equal(node_call(&b, "topic.join", &ref, &arena, NULL, NULL),
+			 OK);
+	assert_true(node_sees(&a, node_id_of(&b), "retry"));
+	dial(&b, &a);
+	assert_true(nodes_until(loop, is_degraded, &b));
+	assert_int_equal(node_call(&b, "node.status", NULL, &arena, &s, NULL),
+			 OK);
+	assert_string_equal(s.word, "degraded");
+	assert_non_null(strstr(s.reasons.items[0], "127.0.0.1:1"));
+	node_stop(&b);
+	node_stop(&a);
+}
+
+static void test_mesh_is_changed_while_running(void **state)
+{
+	struct node a, b, c;
+	const char *boot[2], *topics[] = {"hash/sha256d"};
+	struct mesh_rekeyed r;
+
+	(void)state;
+	struct mesh_options o = with_dht(&a, "a", NULL, NULL);
+	o.topic = topics;
+	o.ntopic = 1;
+	node_start(&a, &o);
+	o = with_dht(&b, "b", &a, &boot[0]);
+	o.topic = topics;
+	o.ntopic = 1;
+	node_start(&b, &o);
+	assert_true(node_sees(&a, node_id_of(&b), "ok"));
+	uint16_t port = mesh_dht_port(a.mesh);
+	/* a leaves public; b sees it go, and does not follow. */
+	char *word = invite(&a, 2);
+	assert_true(node_sees(&b, node_id_of(&a), "left"));
+	struct mesh_options oc = with_dht(&c, "c", NULL, NULL);
+	oc.topic = topics;
+	oc.ntopic = 1;
+	oc.join = word;
+	node_start(&c, &oc);
+	assert_true(node_sees(&c, node_id_of(&a), "ok"));
+	assert_true(node_sees(&a, node_id_of(&c), "ok"));
+	assert_int_equal(mesh_dht_port(a.mesh), port);
+	assert_int_equal(peers_in_topic(a.mesh->peers, "hash/sha256d"), 1);
+	assert_int_equal(peers_count(a.mesh->peers), 1);
+	/* A rekey does not disturb the session, and topics go on. */
+	struct mesh_rekey q = {0};
+	assert_int_equal(node_call(&a, "mesh.rekey", &q, &arena, &r, NULL), OK);
+	assert_int_equal(r.told, 1);
+	assert_true(node_sees(&a, node_id_of(&c), "ok"));
+	node_stop(&c);
+	assert_true(node_sees(&a, identity_id(a.me), "ok"));
+	oc = with_dht(&c, "c", NULL, NULL);
+	oc.topic = topics;
+	oc.ntopic = 1;
+	node_start(&c, &oc);
+	assert_true(node_sees(&a, node_id_of(&c), "ok"));
+	node_stop(&c);
+	node_stop(&b);
+	node_stop(&a);
+}
+
+static void test_stop_in_the_middle_of_a_start(void **state)
+{
+	struct node n;
+	struct buf why = {0};
+	size_t count;
+
+	(void)state;
+	/* At once, and after a few rounds: whatever was made goes. */
+	for (int rounds = 0; rounds < 6; rounds++) {
+		struct mesh_options o = node_options(&n, loop, temp_path("a"));
+		const struct store_schema *schema = mesh_schema(&count);
+		assert_int_equal(store_open(loop, temp_path("db"), schema,
+					    count, &why, &n.store),
+				 OK);
+		o.store = n.store;
+		n.mesh = mesh_new(&o, NULL, NULL);
+		for (int i = 0; i < rounds; i++) {
+			loop_post(loop, (loop_fn)loop_stop, loop);
+			loop_run(loop);
+		}
+		node_stop(&n);
+	}
+	buf_release(&why);
+}
+
 static void test_bad_options_are_told(void **state)
 {
 	struct node n;
@@ -675,6 +833,10 @@ int main(int argc, char **argv)
 	    T(test_bad_invites_are_refused_in_words),
 	    T(test_rekey_leaves_a_node_out),
 	    T(test_outbound_only_node_dials),
+	    T(test_worker_that_cannot_be_dialled_follows_the_want),
+	    T(test_a_wrong_address_is_reported_back),
+	    T(test_mesh_is_changed_while_running),
+	    T(test_stop_in_the_middle_of_a_start),
 	    T(test_bad_options_are_told),
 	    T(test_a_taken_port_is_an_error_when_given),
 #undef T
