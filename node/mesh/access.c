@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/mesh/access.h"
-
-#include <string.h>
+#include "node/mesh/mesh_impl.h"
 
 #include "node/mesh/membership.h"
-#include "node/mesh/mesh_impl.h"
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
+
+#include <string.h>
 
 const char *right_str(enum rpc_right r)
 {

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/mesh/peers_impl.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-#include <sodium.h>
-
 #include "dht/record.h"
 #include "node/base/log.h"
 #include "node/mesh/address.h"
@@ -13,6 +8,11 @@
 #include "node/mesh/membership.h"
 #include "node/mesh/offers.h"
 #include "node/mesh/topics.h"
+
+#include <sodium.h>
+
+#include <stdlib.h>
+#include <string.h>
 
 /*
  * Whom to dial, and when. A node is dialled when we have a use for it: a

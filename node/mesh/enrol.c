@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include <stdlib.h>
-#include <string.h>
-
-#include <sodium.h>
+#include "node/mesh/mesh_impl.h"
 
 #include "node/base/cert.h"
 #include "node/base/log.h"
 #include "node/mesh/address.h"
 #include "node/mesh/invite.h"
 #include "node/mesh/membership.h"
-#include "node/mesh/mesh_impl.h"
 #include "node/mesh/peers.h"
+
+#include <sodium.h>
+
+#include <stdlib.h>
+#include <string.h>
 
 /*
  * Joining with an invite (decision D2), the newcomer's side, before any port

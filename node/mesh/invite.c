@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/mesh/invite.h"
 
-#include <assert.h>
-#include <stdlib.h>
-#include <string.h>
+#include "node/base/word.h"
+#include "node/mesh/membership.h"
 
 #include <sodium.h>
 
-#include "node/base/word.h"
-#include "node/mesh/membership.h"
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define WORD_MAX 1200 /* bytes inside a word */
 

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/mesh/membership.h"
 
+#include "dht/record.h"
+#include "node/base/cert.h"
+
+#include <sodium.h>
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,11 +14,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <sodium.h>
-
-#include "dht/record.h"
-#include "node/base/cert.h"
 
 #define FILE_VERSION 1
 #define FILE_MAX (1u << 18)

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include <assert.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <sodium.h>
-#include <uv.h>
+#include "node/mesh/mesh.h"
+#include "node/mesh/mesh_impl.h"
 
 #include "asic/asic.h"
 #include "dht/discovery.h"
@@ -15,12 +10,19 @@
 #include "node/mesh/control.h"
 #include "node/mesh/invite.h"
 #include "node/mesh/membership.h"
-#include "node/mesh/mesh_impl.h"
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
 #include "node/mesh/skew.h"
 #include "node/mesh/start.h"
 #include "node/mesh/topics.h"
+
+#include <sodium.h>
+#include <uv.h>
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 /*
  * What lives as long as the node: the callbacks that rpc and discovery were

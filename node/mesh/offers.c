@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/mesh/offers.h"
-
-#include <stdlib.h>
-#include <string.h>
+#include "node/mesh/mesh_impl.h"
 
 #include "asic/asic.h"
 #include "node/base/log.h"
-#include "node/mesh/mesh_impl.h"
 #include "node/mesh/peers.h"
 #include "node/mesh/topics.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 #define MEASURE_MS 500
 #define WATCH_MS 1000

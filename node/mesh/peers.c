@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "node/mesh/peers.h"
 #include "node/mesh/peers_impl.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <sodium.h>
 
 #include "dht/discovery.h"
 #include "node/base/log.h"
@@ -14,6 +9,12 @@
 #include "node/mesh/membership.h"
 #include "node/mesh/skew.h"
 #include "node/mesh/topics.h"
+
+#include <sodium.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 /*
  * The table of other nodes. An entry is made by whatever names a node first

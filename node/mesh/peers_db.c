@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/mesh/peers_impl.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "node/base/log.h"
 #include "node/mesh/address.h"
 #include "node/mesh/membership.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 /*
  * The peers table: where nodes of this mesh were reached, so that a mesh

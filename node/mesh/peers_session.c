@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/mesh/peers_impl.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-#include <sodium.h>
-
 #include "node/base/log.h"
 #include "node/mesh/address.h"
 #include "node/mesh/membership.h"
 #include "node/mesh/skew.h"
 #include "node/mesh/topics.h"
+
+#include <sodium.h>
+
+#include <stdlib.h>
+#include <string.h>
 
 /*
  * Peers that have a session: what each side tells the other of its own accord

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/mesh/peers_impl.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "node/base/log.h"
 #include "node/mesh/address.h"
 #include "node/mesh/membership.h"
 #include "node/mesh/skew.h"
 #include "node/mesh/topics.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 static const char *source_str(enum peer_source s)
 {

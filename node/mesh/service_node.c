@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include <string.h>
+#include "node/mesh/mesh_impl.h"
 
 #include "node/base/log.h"
 #include "node/mesh/access.h"
 #include "node/mesh/address.h"
 #include "node/mesh/membership.h"
-#include "node/mesh/mesh_impl.h"
 #include "node/mesh/peers.h"
 #include "node/mesh/topics.h"
+
+#include <string.h>
 
 /*
  * What any node of the mesh may ask of another, before any grant (RPC-07): is

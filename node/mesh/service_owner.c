@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include <stdlib.h>
-#include <string.h>
+#include "node/mesh/mesh_impl.h"
 
 #include "node/base/log.h"
 #include "node/mesh/address.h"
-#include "node/mesh/mesh_impl.h"
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
 #include "node/mesh/topics.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 /*
  * What only the owner of this node may ask of it, over the control socket: the

@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/mesh/start.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-#include <sodium.h>
-#include <uv.h>
-
 #include "asic/asic.h"
 #include "asic/kernel.h"
 #include "dht/discovery.h"
@@ -19,6 +13,12 @@
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
 #include "node/mesh/topics.h"
+
+#include <sodium.h>
+#include <uv.h>
+
+#include <stdlib.h>
+#include <string.h>
 
 /*
  * A node comes up in steps, each begun when the one before has ended: what is

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
+#include "node/mesh/mesh_impl.h"
 
 #include "asic/asic.h"
 #include "dht/discovery.h"
 #include "node/base/log.h"
 #include "node/mesh/job.h"
 #include "node/mesh/membership.h"
-#include "node/mesh/mesh_impl.h"
 #include "node/mesh/peers.h"
 #include "node/mesh/skew.h"
 #include "node/mesh/topics.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 /*
  * How this node is doing: sentences on what is wrong and what to do, and the

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/mesh/topics.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "node/mesh/mesh_impl.h"
 
 #include "dht/discovery.h"
 #include "node/mesh/address.h"
 #include "node/mesh/membership.h"
-#include "node/mesh/mesh_impl.h"
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 struct topic {
 	char *name;

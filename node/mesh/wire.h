@@ -107,8 +107,8 @@ struct mesh_enrolled { /* reply */
 	uint8_t owner[32]; /* the mesh owner's key */
 	uint64_t generation;
 	struct bytes cert;
-	struct list excluded; /* wire_id */
-	struct list known;    /* known_node: whom to dial first */
+	struct list excluded;  /* wire_id */
+	struct list known;     /* known_node: whom to dial first */
 	uint8_t rekey_sig[64]; /* of the last rekey: mesh_newkey.sig */
 };
 struct known_node {
