@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +19,14 @@ void link_addr_v4(struct link_addr *a, const void *ip, uint16_t port_be)
 	memcpy(a->ip, mapped, 12);
 	memcpy(a->ip + 12, ip, 4);
 	a->port = ntohs(port_be);
+	a->scope = 0;
 }
 
 void link_addr_v6(struct link_addr *a, const void *ip, uint16_t port_be)
 {
 	memcpy(a->ip, ip, 16);
 	a->port = ntohs(port_be);
+	a->scope = 0;
 }
 
 bool link_addr_of_sockaddr(const struct sockaddr *sa, struct link_addr *a)
@@ -34,12 +37,16 @@ bool link_addr_of_sockaddr(const struct sockaddr *sa, struct link_addr *a)
 	} else if (sa->sa_family == AF_INET6) {
 		const struct sockaddr_in6 *in6 = (const void *)sa;
 		link_addr_v6(a, &in6->sin6_addr, in6->sin6_port);
+		if (IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr))
+			a->scope = in6->sin6_scope_id;
 	} else {
 		return false;
 	}
 	return true;
 }
 
+/* Without the scope: two ends of one connection are told by address and port,
+ * and not every source of an address gives it. */
 static bool addr_eq(const struct link_addr *a, const struct link_addr *b)
 {
 	return !memcmp(a->ip, b->ip, 16) && a->port == b->port;
@@ -67,14 +74,21 @@ static void ip_str(const struct link_addr *a, char out[static INET6_ADDRSTRLEN])
 
 void link_addr_str(const struct link_addr *a, struct buf *out)
 {
-	char ip[INET6_ADDRSTRLEN];
+	char ip[INET6_ADDRSTRLEN], name[IF_NAMESIZE];
 
 	if (!a->port) {
 		buf_add_str(out, "local");
 		return;
 	}
 	ip_str(a, ip);
-	buf_printf(out, addr_is_v4(a) ? "%s:%u" : "[%s]:%u", ip, a->port);
+	if (addr_is_v4(a))
+		buf_printf(out, "%s:%u", ip, a->port);
+	else if (!a->scope)
+		buf_printf(out, "[%s]:%u", ip, a->port);
+	else if (if_indextoname(a->scope, name))
+		buf_printf(out, "[%s%%%s]:%u", ip, name, a->port);
+	else
+		buf_printf(out, "[%s%%%u]:%u", ip, (unsigned)a->scope, a->port);
 }
 
 int link_addr_descriptor(const struct link_addr *local,
@@ -122,8 +136,9 @@ bool link_host_is_name(const char *host)
 
 bool link_addr_parse(const char *host, struct link_addr *a)
 {
-	char text[INET6_ADDRSTRLEN + 2];
+	char text[INET6_ADDRSTRLEN + IF_NAMESIZE + 3];
 	size_t n = strlen(host);
+	uint32_t scope = 0;
 	uint8_t ip[16];
 
 	if (n >= sizeof(text))
@@ -138,8 +153,16 @@ bool link_addr_parse(const char *host, struct link_addr *a)
 		p[n - 1] = 0;
 		p++;
 	}
+	char *zone = strchr(p, '%');
+	if (zone) {
+		*zone++ = 0;
+		scope = if_nametoindex(zone);
+		if (!scope)
+			return false;
+	}
 	if (inet_pton(AF_INET6, p, ip) != 1)
 		return false;
 	link_addr_v6(a, ip, 0);
+	a->scope = scope;
 	return true;
 }

@@ -14,10 +14,11 @@
 struct link_addr {
 	uint8_t ip[16];
 	uint16_t port;
+	uint32_t scope; /* of a link-local one: its interface; else 0 */
 };
 
 bool link_addr_is_loopback(const struct link_addr *a); /* not for zeros */
-/* "10.0.0.1:7450", "[::1]:7450", "local". */
+/* "10.0.0.1:7450", "[::1]:7450", "[fe80::1%eth0]:7450", "local". */
 void link_addr_str(const struct link_addr *a, struct buf *out);
 
 /* ip in network order, 4 or 16 bytes; port_be too. */
@@ -26,7 +27,8 @@ void link_addr_v6(struct link_addr *a, const void *ip, uint16_t port_be);
 struct sockaddr;
 bool link_addr_of_sockaddr(const struct sockaddr *sa, struct link_addr *a);
 
-/* IPv4, or IPv6 with or without brackets; the port becomes 0. */
+/* IPv4, or IPv6 with or without brackets, link-local with its interface; the
+ * port becomes 0. */
 bool link_addr_parse(const char *host, struct link_addr *a);
 /* Whether it may be a name to look up. */
 bool link_host_is_name(const char *host);
