@@ -177,7 +177,12 @@ class Node(Process):
         self.id = self.name = self.port = None
 
     def ready(self, timeout=15):
-        """Waits until its control socket answers."""
+        """Waits until it has said all it says at its start, and answers."""
+        try:
+            self.wait_line("stop with Ctrl-C", timeout)
+        except Failure:
+            if self.running():
+                raise
         deadline = time.monotonic() + timeout * SLOW
         while True:
             r = self.cli("status", "--json")
@@ -188,7 +193,7 @@ class Node(Process):
             if not self.running():
                 self.wait()
                 raise Failure("the node ended:\n" + self.tail())
-            if time.monotonic() > deadline:
+            if r.code != 69 or time.monotonic() > deadline:
                 raise Failure(f"not ready: {r}\n" + self.tail())
             self.wait_news(0.05)
 
@@ -218,7 +223,7 @@ class Node(Process):
         rows = self.json("peers", *args)
         if isinstance(rows, dict):
             rows = rows["peers"]
-        return {p["id"]: p for p in rows if p["state"] != "self"}
+        return {p["id"]: p for p in rows if p["path"] != "self"}
 
     def until_peer(self, other, states=("ok",), timeout=20, topic=None):
         """Waits until this node sees the other in one of these states."""

@@ -224,7 +224,7 @@ class Use(MeshTest):
 
 class Bench(MeshTest):
     def test_hash(self):
-        r = self.ok(run("bench", "hash", "--json", "--seconds", "0.05",
+        r = self.ok(run("bench", "hash", "--json", "--seconds", "50ms",
                         timeout=120))
         b = json.loads(r.out.strip().split("\n")[-1])
         for k in b["kernels"]:
@@ -234,7 +234,7 @@ class Bench(MeshTest):
         self.assertIn("scalar", [k["name"] for k in b["kernels"]])
 
     def test_rpc(self):
-        r = self.ok(run("bench", "rpc", "--json", "--seconds", "0.2",
+        r = self.ok(run("bench", "rpc", "--json", "--seconds", "100ms",
                         timeout=180))
         b = json.loads(r.out.strip().split("\n")[-1])
         for key in ("p50_us", "p99_us", "calls_per_s", "stream_mb_s"):

@@ -9,8 +9,8 @@ import socket
 import stat
 import time
 
-from support import (CAP, BIN, SLOW, MeshTest, clean_env, free_port, main,
-                     run, until)
+from support import (BIN, CAP, HEADER, SLOW, MeshTest, Process, clean_env,
+                     free_port, main, run, until)
 
 
 def mode(path):
@@ -49,8 +49,8 @@ class Ground(MeshTest):
         a = self.worker()
         b = self.start("--bootstrap", a.dht)
         b.cli("dial", a.address)
-        job = b.json("submit", "search", "--header", "00" * 80, "--target",
-                     "00" * 32)["job"]
+        job = b.json("submit", "search", "--header", HEADER, "--target",
+                     "00" * 31 + "01")["job"]
         until(lambda: b.json("job", "show", job)["hashes"], 20)
         for node in (b, a):
             began = time.monotonic()
@@ -138,7 +138,7 @@ class Ground(MeshTest):
     def test_no_node(self):
         d = self.new_dir()
         for verb in (["status"], ["peers"], ["jobs"],
-                     ["submit", "search", "--header", "00" * 80]):
+                     ["submit", "search", "--header", HEADER]):
             r = run(*verb, dir=d)
             self.assertEqual(r.code, 69, (verb, r))
             self.assertIn("hnode", r.err)
@@ -178,21 +178,19 @@ class Ground(MeshTest):
         env = clean_env(HNODE_DATA_DIR=d, HNODE_PORT=0,
                         HNODE_BIND="127.0.0.1", HNODE_NO_LAN=1,
                         HNODE_OFFER=CAP, HNODE_THREADS=1)
-        from support import Process
         p = Process([BIN], env=env)
         self.addCleanup(p.close)
         until(lambda: run("status", env=env).code in (0, 2), 15, p.tail)
         s = json.loads(run("status", "--json", env=env).out)
         self.assertEqual(s["data_dir"], d)
-        self.assertEqual([o["name"] for o in s["offers"]], [CAP])
+        p.wait_line(f"offering {CAP}")
 
     def test_wrong_configuration(self):
         r = run(dir=self.new_dir(), env=clean_env(HNODE_PORT="many"))
         self.assertEqual(r.code, 78, r)
         self.assertIn("HNODE_PORT", r.err)
-        r = run(dir=self.new_dir(), env=clean_env(HNODE_PROT="1"))
-        self.assertEqual(r.code, 78, r)
-        self.assertIn("HNODE_PORT", r.err)  # what was meant
+        # Others may use the prefix: what is unknown is said, and ignored.
+        self.start(env=clean_env(HNODE_PROT="1")).wait_line("HNODE_PROT")
 
     def test_copied_key_is_reported(self):
         a = self.worker()
@@ -204,7 +202,7 @@ class Ground(MeshTest):
         copy = self.start(dir=d)
         self.assertEqual(copy.id, a.id)
         copy.cli("dial", b.address)
-        until(lambda: any("cop" in r for n in (a, b, copy)
+        until(lambda: any("in use twice" in r for n in (a, b, copy)
                           for r in n.status()["reasons"]), 20,
               lambda: f"{b.status()['reasons']}\n{b.tail()}\n{copy.tail()}")
         # The session with the first one lives.

@@ -166,6 +166,8 @@ class Hostile(MeshTest):
                             ("127.0.0.1", self.node.port))
                     except OSError:
                         return
+                    self.addCleanup(a.close)
+                    self.addCleanup(b.close)
                     for x in ((a, b, True), (b, a, False)):
                         threading.Thread(target=pump, args=x,
                                          daemon=True).start()

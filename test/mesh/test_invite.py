@@ -115,7 +115,7 @@ class Private(MeshTest):
         a, word = self.owner()
         b = self.start("--join", word)
         p = self.worker("--bootstrap", a.dht)
-        q = self.start("--bootstrap", a.dht)
+        q = self.start("--bootstrap", a.dht, "--bootstrap", p.dht)
         q.until_peer(p, ("ok", "known"), topic=CAP)
         until(lambda: a.peers().get(b.id), 10)
         self.assertNotIn(p.id, a.peers())

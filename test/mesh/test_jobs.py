@@ -87,8 +87,8 @@ class Search(MeshTest):
         diff1 = "00000000ffff" + "0" * 52
         for target, found in (("1a44b9f2", True), ("1d00ffff", True),
                               (diff1, True), ("diff1", True),
-                              ("diff0.001", True), ("diff100000", True),
-                              (HASH, True), ("diff1000000", False),
+                              ("diff0.001", True), ("diff30000000000", True),
+                              (HASH, True), ("diff100000000000", False),
                               (f"{int(HASH, 16) - 1:064x}", False)):
             end, _ = self.search(node, *at, "--target", target,
                                  code=0 if found else 1)
