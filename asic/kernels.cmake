@@ -17,6 +17,16 @@ if(HN_KERNEL_CLANG AND HN_CLANG19 AND NOT HN_SANITIZE)
 	set(kernel_clang ON)
 endif()
 
+# An older clang does not know the CPU that clang 19's code is best tuned for.
+include(CheckCCompilerFlag)
+set(clang_tune -mtune=znver4)
+if(NOT kernel_clang AND CMAKE_C_COMPILER_ID MATCHES "Clang")
+	check_c_compiler_flag(-mtune=znver4 HN_TUNE_ZNVER4)
+	if(NOT HN_TUNE_ZNVER4)
+		set(clang_tune -mtune=icelake-server)
+	endif()
+endif()
+
 # hn_kernel(file COMMON flags... GCC flags... CLANG flags...)
 function(hn_kernel file)
 	cmake_parse_arguments(K "" "" "COMMON;GCC;CLANG" ${ARGN})
@@ -63,7 +73,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
 	hn_kernel(kernel_avx512.c
 		COMMON -mavx512f -mavx512bw -mavx512dq -mavx512vl
 		GCC -fno-tree-reassoc -mtune=icelake-server
-		CLANG -mtune=znver4)
+		CLANG ${clang_tune})
 endif()
 
 # Apart from hn_asic, so that only `bench hash` brings OpenSSL in.
