@@ -37,7 +37,7 @@ static void on_number(void *arg, struct lane *l)
 	HASH_ADD(hh, c->by_number, lane.number, sizeof(l->number), st);
 }
 
-struct rpc_stream *stream_new(struct chan *c, const struct method_slot *slot,
+struct rpc_stream *stream_new(struct chan *c, struct method_slot *slot,
 			      bool caller, uint32_t timeout_ms)
 {
 	const struct rpc_method *m = slot->m;
@@ -135,11 +135,21 @@ void stream_over(struct rpc_stream *st, enum err e, const void *reply,
 		st->state = STREAM_ORPHAN;
 		st->end = e;
 		DL_APPEND(st->rpc->orphans, st);
+		st->slot->norphans++;
 		return;
 	}
 	st->state = STREAM_ENDED;
 	st->ops.end(st->arg, st, e, reply, text);
 	stream_unref(st);
+}
+
+void stream_adopt(struct rpc_stream *st)
+{
+	if (st->rpc) {
+		DL_DELETE(st->rpc->orphans, st);
+		st->slot->norphans--;
+	}
+	st->state = STREAM_ENDED;
 }
 
 static void send_end(struct chan *c, uint32_t number, enum err e,
@@ -346,6 +356,17 @@ static void request_part(struct rpc_stream *st, const struct frame *f,
 	buf_release(&whole);
 }
 
+/*
+ * The caps of streams at once. Orphans count, whosever they were: work goes on
+ * for them, and who opens, cancels and opens again must not pile it up.
+ */
+static bool is_full(const struct chan *c, const struct method_slot *slot)
+{
+	return c->nin >= c->rpc->o.max_streams ||
+	       c->in_of[slot->index] + slot->norphans >=
+		   rpc_max_streams(slot->m);
+}
+
 /* May this call in? Otherwise it is refused. */
 static bool admitted(struct chan *c, uint32_t number,
 		     const struct method_slot *slot, const char *name)
@@ -366,8 +387,7 @@ static bool admitted(struct chan *c, uint32_t number,
 		e = ERR_DENIED;
 	} else if ((e = r->o.authorize(r->o.arg, c->s, slot->m, &why))) {
 		r->counters.denied++;
-	} else if (c->nin >= r->o.max_streams ||
-		   c->in_of[slot->index] >= rpc_max_streams(slot->m)) {
+	} else if (is_full(c, slot)) {
 		r->counters.busy++;
 		e = ERR_BUSY;
 		buf_printf(&why, "too many calls of %s at once", name);
@@ -402,7 +422,7 @@ static enum err on_open(struct chan *c, const struct frame *f)
 		return e;
 	c->last_in = f->stream;
 	c->rpc->counters.calls_in++;
-	const struct method_slot *slot = rpc_slot_find(c->rpc, o.name);
+	struct method_slot *slot = rpc_slot_find(c->rpc, o.name);
 	if (!admitted(c, f->stream, slot, o.name))
 		return OK;
 	st = stream_new(c, slot, false, o.deadline_ms);

@@ -28,6 +28,7 @@
 struct method_slot {
 	const struct rpc_method *m;
 	size_t index;
+	size_t norphans; /* cut off, and their users have not answered yet */
 	UT_hash_handle hh; /* by name */
 };
 
@@ -81,7 +82,7 @@ struct rpc_stream {
 	struct lane lane;  /* number too */
 	struct rpc *rpc;   /* NULL only for an orphan that outlived it */
 	struct chan *chan; /* NULL for an orphan or after the end */
-	const struct method_slot *slot;
+	struct method_slot *slot;
 	const struct rpc_method *m;
 	enum stream_state state;
 	bool caller;
@@ -118,7 +119,7 @@ void chan_pump(struct chan *c);
 /* Posts a pump if something could be sent now. */
 void chan_kick(struct chan *c);
 
-struct rpc_stream *stream_new(struct chan *c, const struct method_slot *slot,
+struct rpc_stream *stream_new(struct chan *c, struct method_slot *slot,
 			      bool caller, uint32_t timeout_ms);
 void stream_unref(struct rpc_stream *st);
 /* Out of its channel and all lists; the creator's reference is dropped. */
@@ -132,11 +133,13 @@ void stream_grant(struct rpc_stream *st);
 /* Puts it in the queue for room if that is due. */
 void stream_try_wait(struct rpc_stream *st);
 void stream_stop_waiting(struct rpc_stream *st); /* it sends no more */
+/* An orphan's user has answered or heard: out of the list and its count. */
+void stream_adopt(struct rpc_stream *st);
 
 /* Of rpc.c: the list of deadlines. */
 void rpc_time_set(struct rpc_stream *st, uint32_t timeout_ms);
 void rpc_time_drop(struct rpc_stream *st);
-const struct method_slot *rpc_slot_find(struct rpc *r, const char *name);
+struct method_slot *rpc_slot_find(struct rpc *r, const char *name);
 size_t rpc_max_request(const struct rpc_method *m);
 size_t rpc_max_chunk(const struct rpc_method *m);
 size_t rpc_max_reply(const struct rpc_method *m);

@@ -55,7 +55,7 @@ unsigned rpc_max_streams(const struct rpc_method *m)
 	return m->max_streams ? m->max_streams : DEFAULT_METHOD_STREAMS;
 }
 
-const struct method_slot *rpc_slot_find(struct rpc *r, const char *name)
+struct method_slot *rpc_slot_find(struct rpc *r, const char *name)
 {
 	struct method_slot *slot;
 	HASH_FIND_STR(r->by_name, name, slot);
@@ -339,7 +339,7 @@ enum err rpc_call(struct rpc *r, struct session *s, const char *method,
 {
 	loop_assert(r->loop);
 	assert(ops->end);
-	const struct method_slot *slot = rpc_slot_find(r, method);
+	struct method_slot *slot = rpc_slot_find(r, method);
 	struct chan *c = s ? session_user(s) : NULL;
 
 	if (!slot)
@@ -386,8 +386,7 @@ static void on_orphan(void *arg)
 	struct rpc_stream *st = arg;
 
 	if (st->state == STREAM_ORPHAN) {
-		DL_DELETE(st->rpc->orphans, st);
-		st->state = STREAM_ENDED;
+		stream_adopt(st);
 		st->ops.end(st->arg, st, st->end, NULL, NULL);
 		stream_unref(st);
 	}
@@ -464,9 +463,7 @@ static void answer(struct rpc_stream *st, const struct frame_end *end,
 
 	assert(!st->caller);
 	if (st->state == STREAM_ORPHAN) {
-		if (r)
-			DL_DELETE(r->orphans, st);
-		st->state = STREAM_ENDED;
+		stream_adopt(st);
 		stream_unref(st);
 		return;
 	}

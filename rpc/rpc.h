@@ -39,7 +39,9 @@ struct rpc_method {
 	size_t max_request;	     /* bytes packed; 0: 16 KiB */
 	size_t max_chunk;     /* likewise, either direction; at most 128 KiB */
 	size_t max_reply;     /* likewise */
-	unsigned max_streams; /* at once per session; 0: 16; more: busy */
+	/* At once per session, with those that lost their caller and are still
+	 * served (of all sessions); 0: 16; more: busy. */
+	unsigned max_streams;
 	/*
 	 * The serve half. request lives until this call returns. It ends the
 	 * stream, now or later, with rpc_reply or rpc_fail, exactly once; to

@@ -292,6 +292,30 @@ static void test_busy_at_the_method_cap(void **state)
 	net_settle(n);
 }
 
+static void test_canceled_calls_still_served_count(void **state)
+{
+	struct net *n = *state;
+	struct side d = {0};
+
+	/* Opened and canceled again and again, while the callee is at it. */
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(net_call(n, "t.two", NULL, 0, &d), OK);
+		net_settle(n);
+		if (!d.ends)
+			API((rpc_cancel(d.st), 0));
+		net_settle(n);
+	}
+	assert_int_equal(n->nmute, 2);
+	assert_int_equal(d.e, ERR_BUSY);
+	API((rpc_reply(n->mute[--n->nmute], NULL), 0));
+	d = (struct side){0};
+	assert_int_equal(net_call(n, "t.two", NULL, 0, &d), OK);
+	net_settle(n);
+	assert_int_equal(n->nmute, 2);
+	API((rpc_cancel(d.st), 0));
+	net_settle(n);
+}
+
 static void test_busy_at_the_session_cap(void **state)
 {
 	struct net *n = *state;
@@ -455,6 +479,7 @@ int main(void)
 	    T(test_deadlines_in_any_order),
 	    T(test_callee_without_ops_answers_late),
 	    T(test_busy_at_the_method_cap),
+	    T(test_canceled_calls_still_served_count),
 	    T(test_busy_at_the_session_cap),
 	    T(test_a_thousand_calls_at_once),
 	    T(test_calls_both_ways_on_one_session),
