@@ -292,7 +292,7 @@ enum err cli_ask(struct cli *c, const char *method, const void *request,
 			loop_run(c->loop);
 	if (a.e == ERR_GONE && !c->session)
 		buf_add_str(why, "the node stopped before it answered");
-	else if (a.e == ERR_NOMETHOD)
+	else if (a.e == ERR_NOMETHOD && strcmp(method, "peer.call") != 0)
 		buf_printf(why,
 			   "this node does not know %s: is it an older hnode? "
 			   "Restart it",
