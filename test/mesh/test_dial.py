@@ -150,11 +150,13 @@ class Dial(MeshTest):
         owners = set()
         for path in glob.glob(os.path.join(TOP, "node", "mesh", "*.c")):
             with open(path, encoding="utf-8") as f:
-                owners |= set(re.findall(r'OWNER\("([a-z.]+)"|"owner",?$',
-                                         f.read(), re.M))
-        owners.discard("")
-        self.assertGreater(len(owners), 10)
-        self.assertTrue({"mesh.invite", "node.status"} <= owners, owners)
+                text = f.read()
+            owners |= set(re.findall(r'OWNER\("([a-z.]+)"', text))
+            for row in re.findall(r'\{\.name = "[a-z.]+",.*?\}', text, re.S):
+                if "RIGHT_OWNER" in row or ".right" not in row:
+                    owners.add(row.split('"')[1])
+        self.assertTrue({"mesh.invite", "node.status", "job.submit",
+                         "mesh.rekey", "node.stop"} <= owners, owners)
         for name in owners:
             r = a.cli("call", b.name, name)
             self.assertEqual(r.code, 77, (name, r))
@@ -164,14 +166,11 @@ class Dial(MeshTest):
         self.assertEqual(a.status()["address"][0], "192.0.2.7:9999")
         self.assertIn(f"127.0.0.1:{a.port}", a.status()["address"])
 
-    def test_wrong_advertised_address_comes_back(self):
+    def test_wrong_advertised_address_is_passed_by(self):
         a = self.start()
         b = self.worker("--bootstrap", a.dht, "--advertise",
                         f"127.0.0.1:{free_port()}")
         a.until_peer(b, topic=CAP)
-        until(lambda: any("127.0.0.1" in r for r in b.status()["reasons"])
-              or any("unreachable" in line or "does not work" in line
-                     for line in b.lines), 30, b.tail)
 
     def test_no_plaintext_on_the_wire(self):
         a, b = self.start(), self.worker()

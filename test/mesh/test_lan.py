@@ -154,6 +154,19 @@ class Lan(MeshTest):
         again = self.on(y, dir=b.dir)
         self.check(self.meet(a, again))
 
+    def test_wrong_advertised_address_comes_back(self):
+        """b says it is where nobody listens; who dials in vain tells it."""
+        x, y = self.switch(2, v6=False)
+        a = self.start("--offer", CAP, "--threads", "1", bind=None,
+                       prefix=("ip", "netns", "exec", x))
+        b = self.start("--offer", CAP, "--threads", "1", "--advertise",
+                       "10.77.0.2:9", "--bootstrap", f"10.77.0.1:{a.port}",
+                       bind="127.0.0.1", prefix=("ip", "netns", "exec", y))
+        until(lambda: any("10.77.0.2:9" in r
+                          for r in b.status()["reasons"]), 30,
+              lambda: f"{a.peers()}\n{b.peers()}\n{a.tail()}\n{b.tail()}")
+        self.assertEqual(b.cli("status").code, 2)
+
     def test_strange_beacons(self):
         x, y = self.switch(2)
         a = self.on(x)
