@@ -124,10 +124,19 @@ enum discovery_state discovery_state(const struct discovery *d);
 #define DISCOVERY_COUNTERS(X) \
 	X(records_ok) \
 	X(records_same) \
-	X(bad_seal) X(bad_shape) X(bad_version) X(bad_signature) X(bad_time) \
-	    X(late) X(old_sequence) X(bad_cert) X(over_limit) X(dropped) \
-		X(refused) X(puts) X(put_failed) X(beacons_in) X(beacons_out) \
-		    X(bad_beacons) X(old_beacons)
+	X(bad_seal) \
+	X(bad_shape) \
+	X(bad_version) \
+	X(bad_signature) \
+	X(bad_time) \
+	X(late) \
+	X(old_sequence) \
+	X(bad_cert) \
+	X(over_limit) \
+	X(dropped) \
+	X(refused) \
+	X(puts) \
+	X(put_failed) X(beacons_in) X(beacons_out) X(bad_beacons) X(old_beacons)
 struct discovery_counters {
 #define X(name) uint64_t name;
 	DISCOVERY_COUNTERS(X)

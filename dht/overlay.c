@@ -21,6 +21,12 @@
  * which on a quiet node may be seconds away. So each operation is followed by
  * two nudges: operations that do nothing, a little later.
  *
+ * While OpenDHT knows only nodes that never replied to us, such as newcomers
+ * that asked us something, it holds everything back too, and it asks them
+ * something itself only after seconds to minutes. But a search that is never
+ * done asks each new node at once. So the first thing an overlay does, while it
+ * knows nobody and nothing is held back, is to listen to a random key for ever.
+ *
  * Connected means: a ping was answered, or a get of a random key ended well,
  * which needs some node that answers. The get is repeated every 60 s, sooner
  * while nobody answers.
@@ -32,6 +38,7 @@
 #include "node/base/mem.h"
 
 #include <opendht/opendht_c.h>
+#include <sodium.h>
 #include <uv.h>
 
 #include <arpa/inet.h>
@@ -39,7 +46,6 @@
 #include <errno.h>
 #include <netdb.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -642,27 +648,31 @@ static void on_post_done(void *arg)
 
 /* Life */
 
+static void on_lure(void *arg, const uint8_t *p, size_t n)
+{
+	(void)arg;
+	(void)p;
+	(void)n;
+}
+
 /* OpenDHT says only that it could not run; whether the port is taken is what
  * callers act on. */
 static bool port_free(int family, uint16_t port)
 {
-	struct sockaddr_in6 six = {.sin6_family = AF_INET6,
-				   .sin6_port = htons(port)};
-	struct sockaddr_in four = {.sin_family = AF_INET,
-				   .sin_port = htons(port)};
+	struct sockaddr_in6 a = {0}; /* an IPv4 address begins the same way */
 	const int on = 1;
 
 	const int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return true; /* no such protocol here */
+	a.sin6_family = (sa_family_t)family;
+	a.sin6_port = htons(port);
 	if (family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	const int rc = family == AF_INET6
-			   ? bind(fd, (struct sockaddr *)&six, sizeof(six))
-			   : bind(fd, (struct sockaddr *)&four, sizeof(four));
-	const bool is_free = !rc || errno != EADDRINUSE;
+	const bool taken =
+	    bind(fd, (struct sockaddr *)&a, sizeof(a)) && errno == EADDRINUSE;
 	close(fd);
-	return is_free;
+	return !taken;
 }
 
 enum err overlay_new(const struct overlay_options *opt, struct buf *why,
@@ -697,6 +707,9 @@ enum err overlay_new(const struct overlay_options *opt, struct buf *why,
 		o->port = dht_runner_get_bound_port(runner, AF_INET6);
 	o->nudge = loop_timer_new(o->loop, on_nudge, o);
 	o->tick = loop_timer_new(o->loop, on_tick, o);
+	uint8_t lure[OVERLAY_KEY_SIZE];
+	randombytes_buf(lure, sizeof(lure));
+	overlay_listen(o, lure, on_lure, NULL);
 	o->probe_due_ms = loop_ms(o->loop) + PROBE_FIRST_MS;
 	tick_at(o, o->probe_due_ms);
 	*out = o;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Several nodes in one process, each with a real OpenDHT node; they are told
- * of each other on 127.0.0.1 only. Waiting is for events, with a deadline.
+ * Several nodes that find each other, or should not.
  *
  *	test_discovery [--joins N] [--slow]
  *
@@ -13,6 +12,7 @@
 #include "dht/overlay.h"
 #include "node/base/log.h"
 #include "node/base/mem.h"
+#include "test/support/dht_world.h"
 
 #include <sodium.h>
 
@@ -26,321 +26,14 @@
 
 #include <cmocka.h>
 
-#define NODES 12
-#define SEEN 64
 #define TOPIC "hash/sha256d"
 
 static unsigned joins = 20;
 static bool slow;
 
-struct seen {
-	char topic[TOPIC_NAME_MAX + 1];
-	struct node_id id;
-	uint64_t seq;
-	uint64_t state, cores;
-	unsigned count;
-	uint64_t first_ms;
-	bool expired;
-};
-
-struct world;
-struct node {
-	struct world *w;
-	struct discovery *d;
-	struct identity *me;
-	uint64_t last_seq;
-	unsigned issued;
-	bool distrusts;
-	struct seen seen[SEEN];
-	size_t nseen;
-	bool stopped;
-	uint64_t stop_ms;
-};
-
-typedef bool (*cond_fn)(struct world *w, void *arg);
-
-struct world {
-	struct loop *loop;
-	struct mesh_keys keys;
-	struct node nodes[NODES];
-	size_t n;
-	cond_fn cond;
-	void *arg;
-	struct loop_timer *deadline;
-	bool late;
-};
-
-/* The world */
-
-static void check(struct world *w)
+static void took(const char *what, uint64_t since)
 {
-	if (w->cond && w->cond(w, w->arg)) {
-		w->cond = NULL;
-		loop_stop(w->loop);
-	}
-}
-
-static void on_deadline(void *arg)
-{
-	struct world *w = arg;
-	w->late = true;
-	loop_stop(w->loop);
-}
-
-/* Runs the loop until cond; false after ms. */
-static bool wait_for(struct world *w, cond_fn cond, void *arg, uint64_t ms)
-{
-	if (cond && cond(w, arg))
-		return true;
-	w->cond = cond;
-	w->arg = arg;
-	w->late = false;
-	loop_timer_set(w->deadline, ms);
-	loop_run(w->loop);
-	w->cond = NULL;
-	loop_timer_cancel(w->deadline);
-	return !w->late;
-}
-
-static void on_record(void *arg, const char *topic, const struct record *r)
-{
-	struct node *n = arg;
-	struct seen *s = NULL;
-
-	for (size_t i = 0; i < n->nseen && !s; i++)
-		if (!strcmp(n->seen[i].topic, topic) &&
-		    !memcmp(n->seen[i].id.b, r->node, 32))
-			s = &n->seen[i];
-	if (!s) {
-		assert_true(n->nseen < SEEN);
-		s = &n->seen[n->nseen++];
-		*s = (struct seen){.first_ms = clock_ns() / 1000000};
-		snprintf(s->topic, sizeof(s->topic), "%s", topic);
-		memcpy(s->id.b, r->node, 32);
-	}
-	assert_true(r->seq > s->seq);
-	assert_memory_not_equal(r->node, identity_id(n->me)->b, 32);
-	s->seq = r->seq;
-	s->state = r->state;
-	s->cores = r->cores;
-	s->expired = false;
-	s->count++;
-	check(n->w);
-}
-
-static void on_expired(void *arg, const char *topic, const struct node_id *id)
-{
-	struct node *n = arg;
-	for (size_t i = 0; i < n->nseen; i++)
-		if (!strcmp(n->seen[i].topic, topic) &&
-		    node_id_eq(&n->seen[i].id, id))
-			n->seen[i].expired = true;
-	check(n->w);
-}
-
-static void on_beacon(void *arg, const struct beacon_news *b)
-{
-	(void)arg;
-	(void)b;
-}
-
-static bool on_cert(void *arg, const struct record *r)
-{
-	const struct node *n = arg;
-	(void)r;
-	return !n->distrusts;
-}
-
-static void on_issued(void *arg, uint64_t seq)
-{
-	struct node *n = arg;
-	assert_true(seq > n->last_seq);
-	n->last_seq = seq;
-	n->issued++;
-}
-
-static void world_init(struct world *w)
-{
-	uint8_t id[32], key[32];
-
-	memset(w, 0, sizeof(*w));
-	w->loop = loop_new();
-	w->deadline = loop_timer_new(w->loop, on_deadline, w);
-	randombytes_buf(id, sizeof(id)); /* nobody shares our DHT */
-	randombytes_buf(key, sizeof(key));
-	mesh_keys_derive(id, key, &w->keys);
-}
-
-static void on_stopped(void *arg)
-{
-	struct node *n = arg;
-	n->stopped = true;
-	n->d = NULL;
-	n->stop_ms = clock_ns() / 1000000 - n->stop_ms;
-	check(n->w);
-}
-
-static bool all_stopped(struct world *w, void *arg)
-{
-	(void)arg;
-	for (size_t i = 0; i < w->n; i++)
-		if (w->nodes[i].d)
-			return false;
-	return true;
-}
-
-static bool is_stopped(struct world *w, void *arg)
-{
-	(void)w;
-	return !((struct node *)arg)->d;
-}
-
-static void node_stop(struct node *n)
-{
-	n->stop_ms = clock_ns() / 1000000;
-	discovery_stop(n->d, on_stopped, n);
-}
-
-static void world_end(struct world *w)
-{
-	for (size_t i = 0; i < w->n; i++)
-		if (w->nodes[i].d)
-			node_stop(&w->nodes[i]);
-	assert_true(wait_for(w, all_stopped, NULL, 10000));
-	for (size_t i = 0; i < w->n; i++)
-		identity_free(w->nodes[i].me);
-	loop_timer_free(w->deadline);
-	assert_true(loop_free(w->loop));
-}
-
-static void node_start(struct node *n, const struct mesh_keys *keys)
-{
-	struct buf why = {0};
-	const struct discovery_options o = {
-	    .loop = n->w->loop,
-	    .me = n->me,
-	    .keys = *keys,
-	    .dht = true,
-	    .suites = 1,
-	    .last_seq = n->last_seq,
-	    .arg = n,
-	    .record = on_record,
-	    .expired = on_expired,
-	    .beacon = on_beacon,
-	    .cert_ok = on_cert,
-	    .issued = on_issued,
-	};
-	n->stopped = false;
-	assert_int_equal(discovery_new(&o, &why, &n->d), OK);
-	assert_true(discovery_port(n->d));
-	buf_release(&why);
-}
-
-/* A node with a new identity. */
-static struct node *node_add(struct world *w)
-{
-	assert_true(w->n < NODES);
-	struct node *n = &w->nodes[w->n++];
-	memset(n, 0, sizeof(*n));
-	n->w = w;
-	n->me = identity_random();
-	node_start(n, &w->keys);
-	return n;
-}
-
-/* Forgets stopped nodes so that their places can be used again. */
-static void nodes_drop(struct world *w, size_t keep)
-{
-	while (w->n > keep)
-		identity_free(w->nodes[--w->n].me);
-}
-
-static void bootstrap(struct node *n, const struct node *to)
-{
-	char port[8];
-	snprintf(port, sizeof(port), "%u", discovery_port(to->d));
-	discovery_bootstrap(n->d, "127.0.0.1", port);
-}
-
-static struct record body_of(unsigned cores)
-{
-	return (struct record){.role = (char *)"both",
-			       .suites = 1,
-			       .cores = cores,
-			       .software = (char *)"hnode test"};
-}
-
-static void publish(struct node *n, const char *topic, unsigned cores)
-{
-	const struct record r = body_of(cores);
-	discovery_publish(n->d, topic, &r);
-}
-
-static struct seen *seen_of(struct node *n, const char *topic,
-			    const struct node *of)
-{
-	for (size_t i = 0; i < n->nseen; i++)
-		if (!strcmp(n->seen[i].topic, topic) &&
-		    node_id_eq(&n->seen[i].id, identity_id(of->me)))
-			return &n->seen[i];
-	return NULL;
-}
-
-/* Every pair of nodes [first, n) sees each other live under the topic. */
-struct pairs {
-	const char *topic;
-	size_t first;
-};
-
-static bool all_pairs(struct world *w, void *arg)
-{
-	const struct pairs *p = arg;
-	for (size_t i = p->first; i < w->n; i++)
-		for (size_t j = p->first; j < w->n; j++) {
-			const struct seen *s =
-			    i == j
-				? NULL
-				: seen_of(&w->nodes[i], p->topic, &w->nodes[j]);
-			if (i != j && (!s || s->state != RECORD_LIVE))
-				return false;
-		}
-	return true;
-}
-
-static bool all_connected(struct world *w, void *arg)
-{
-	(void)arg;
-	for (size_t i = 0; i < w->n; i++)
-		if (w->nodes[i].d &&
-		    discovery_state(w->nodes[i].d) != DISCOVERY_CONNECTED)
-			return false;
-	return true;
-}
-
-/* Connection comes without a callback of discovery's: asked again by timer. */
-struct polled {
-	struct world *w;
-	struct loop_timer *t;
-};
-
-static void on_poll(void *arg)
-{
-	check(((struct polled *)arg)->w);
-}
-
-static bool wait_polled(struct world *w, cond_fn cond, void *arg, uint64_t ms)
-{
-	struct polled p = {w, NULL};
-	p.t = loop_timer_new(w->loop, on_poll, &p);
-	loop_timer_every(p.t, 20);
-	const bool ok = wait_for(w, cond, arg, ms);
-	loop_timer_free(p.t);
-	return ok;
-}
-
-static uint64_t now_ms(void)
-{
-	return clock_ns() / 1000000;
+	print_message("%s: %lu ms\n", what, (unsigned long)(now_ms() - since));
 }
 
 /* Finding */
@@ -364,8 +57,7 @@ static void test_nodes_find_each_other(void **state)
 	const uint64_t t = now_ms();
 	struct pairs p = {TOPIC, 0};
 	assert_true(wait_for(&w, all_pairs, &p, 10000));
-	print_message("3 nodes, all pairs: %lu ms\n",
-		      (unsigned long)(now_ms() - t));
+	took("3 nodes, all pairs", t);
 	assert_int_equal(seen_of(a, TOPIC, b)->cores, 3);
 	assert_int_equal(discovery_state(a->d), DISCOVERY_CONNECTED);
 	world_end(&w);
@@ -392,8 +84,7 @@ static void test_a_lonely_start_is_made_up_for(void **state)
 	const uint64_t t = now_ms();
 	struct pairs p = {TOPIC, 0};
 	assert_true(wait_for(&w, all_pairs, &p, 10000));
-	print_message("after a lonely start: %lu ms\n",
-		      (unsigned long)(now_ms() - t));
+	took("after a lonely start", t);
 	/* The listen works too, not only the gets: news is there at once. */
 	publish(b, "other", 1);
 	discovery_follow(c->d, "other");
@@ -440,21 +131,20 @@ static void test_leaving_is_told_at_once(void **state)
 	assert_false(discovery_publishes(a->d, TOPIC));
 	want = RECORD_LEFT;
 	assert_true(wait_for(&w, sees_state, &want, 5000));
-	print_message("left, by withdraw: %lu ms\n",
-		      (unsigned long)(now_ms() - t));
+	took("left, by withdraw", t);
 
 	/* And back, at once too. */
 	t = now_ms();
 	publish(a, TOPIC, 2);
 	want = RECORD_LIVE;
 	assert_true(wait_for(&w, sees_state, &want, 5000));
-	print_message("back: %lu ms\n", (unsigned long)(now_ms() - t));
+	took("back", t);
 
 	t = now_ms();
 	node_stop(a);
 	want = RECORD_LEFT;
 	assert_true(wait_for(&w, sees_state, &want, 5000));
-	print_message("left, by stop: %lu ms\n", (unsigned long)(now_ms() - t));
+	took("left, by stop", t);
 	assert_true(wait_for(&w, is_stopped, a, 5000));
 	print_message("stop took %lu ms\n", (unsigned long)a->stop_ms);
 	assert_true(a->stop_ms < 2000);
@@ -492,8 +182,7 @@ static void test_changes_are_put_once_a_minute(void **state)
 	if (slow) {
 		assert_true(wait_for(&w, sees_cores, &want, 20000));
 		assert_int_equal(a->issued, 2);
-		print_message("change seen after %lu ms\n",
-			      (unsigned long)(now_ms() - t));
+		took("change seen after", t);
 		const uint64_t seq = a->last_seq;
 		/* The refresh after 4 minutes. */
 		want = 0;
@@ -518,7 +207,7 @@ static int by_value(const void *a, const void *b)
  */
 static void test_simultaneous_joins_never_miss(void **state)
 {
-	uint64_t *took = xcalloc(joins, sizeof(*took));
+	uint64_t *times = xcalloc(joins, sizeof(*times));
 	unsigned missed = 0;
 	uint64_t stop_max = 0;
 	struct world w;
@@ -545,11 +234,11 @@ static void test_simultaneous_joins_never_miss(void **state)
 		}
 		struct pairs p = {TOPIC, 1};
 		const bool ok = wait_for(&w, all_pairs, &p, 15000);
-		took[i] = now_ms() - t;
+		times[i] = now_ms() - t;
 		if (slow)
 			print_message("%u: seed %s, %zu join: %lu ms\n", i,
 				      i % 2 ? "fresh" : "old", count,
-				      (unsigned long)took[i]);
+				      (unsigned long)times[i]);
 		missed += !ok;
 		for (size_t j = 1; j < w.n; j++)
 			node_stop(&w.nodes[j]);
@@ -561,13 +250,13 @@ static void test_simultaneous_joins_never_miss(void **state)
 		}
 		nodes_drop(&w, 1);
 	}
-	qsort(took, joins, sizeof(*took), by_value);
+	qsort(times, joins, sizeof(*times), by_value);
 	print_message("%u joins, %u missed; found p50 %lu p95 %lu max %lu ms; "
 		      "longest stop %lu ms\n",
-		      joins, missed, (unsigned long)took[joins / 2],
-		      (unsigned long)took[joins * 95 / 100],
-		      (unsigned long)took[joins - 1], (unsigned long)stop_max);
-	free(took);
+		      joins, missed, (unsigned long)times[joins / 2],
+		      (unsigned long)times[joins * 95 / 100],
+		      (unsigned long)times[joins - 1], (unsigned long)stop_max);
+	free(times);
 	world_end(&w);
 	assert_int_equal(missed, 0);
 }
@@ -783,8 +472,6 @@ static void test_bad_certificates_are_refused(void **state)
 	assert_int_equal(b->nseen, 0);
 	/* Certified later: the same record is taken when it comes again. */
 	b->distrusts = false;
-	const struct pairs p = {TOPIC, 0};
-	(void)p;
 	unsigned want = 1;
 	assert_true(wait_for(&w, sees_cores, &want, 20000));
 	world_end(&w);
@@ -892,8 +579,7 @@ static void test_a_young_mesh_survives_its_seed(void **state)
 	const uint64_t t = now_ms();
 	publish(&w.nodes[1], p.topic, 1);
 	assert_true(wait_for(&w, found_value, &p, 20000));
-	print_message("seed dead, 7 survivors see a new value: %lu ms\n",
-		      (unsigned long)(now_ms() - t));
+	took("seed dead, 7 survivors see a new value", t);
 	world_end(&w);
 }
 
@@ -1067,8 +753,7 @@ static void test_dead_bootstraps_are_named(void **state)
 	bootstrap(c, a);
 	const uint64_t t = now_ms();
 	assert_true(wait_for(&w, sees_cores, &one, 10000));
-	print_message("found beside dead bootstraps: %lu ms\n",
-		      (unsigned long)(now_ms() - t));
+	took("found beside dead bootstraps", t);
 	assert_true(wait_polled(&w, boots_told, &b, 10000));
 	assert_int_equal(b.n, 3);
 
@@ -1082,8 +767,7 @@ static void test_dead_bootstraps_are_named(void **state)
 	bootstrap(d, a);
 	while (!seen_of(d, TOPIC, a) && now_ms() - t2 < 15000)
 		wait_for(&w, NULL, NULL, 50);
-	print_message("found after a dead one was tried: %lu ms\n",
-		      (unsigned long)(now_ms() - t2));
+	took("found after a dead one was tried", t2);
 	assert_non_null(seen_of(d, TOPIC, a));
 	world_end(&w);
 }
