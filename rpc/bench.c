@@ -28,6 +28,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -131,7 +132,8 @@ static enum err peer_hello(struct bench *b)
 	char *secret = hex_dup(b->mesh.secret, sizeof(b->mesh.secret));
 	const size_t n = strlen(secret);
 	secret[n] = '\n';
-	const bool told = write(p->in, secret, n + 1) == (ssize_t)n + 1;
+	const bool told =
+	    send(p->in, secret, n + 1, MSG_NOSIGNAL) == (ssize_t)n + 1;
 	free(secret);
 	if (!told)
 		return ERR_GONE;
@@ -166,7 +168,8 @@ static enum err peer_start(struct bench *b, const char *exe)
 		self[n] = 0;
 		exe = self;
 	}
-	if (pipe2(in, O_CLOEXEC))
+	/* A socket: writing to a peer that is gone must not end us. */
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in))
 		return ERR_IO;
 	if (pipe2(out, O_CLOEXEC)) {
 		close(in[0]);
