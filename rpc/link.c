@@ -641,6 +641,12 @@ static void stream_take(struct link *l, nng_stream *s)
 	if (!l->peer.port)
 		l->uid_known =
 		    !nng_stream_get_uint64(s, NNG_OPT_IPC_PEER_UID, &l->uid);
+}
+
+/* Not before somebody wants the link: to find the descriptor costs a look at
+ * all of ours, too much for a flood that is closed unread. */
+static void stream_begin(struct link *l)
+{
 	watch_begin(l);
 	if (l->poll)
 		return;
@@ -653,6 +659,8 @@ void link_start(struct link *l, const struct link_ops *ops, void *arg)
 	l->ops = ops;
 	l->arg = arg;
 	l->started = true;
+	if (!l->poll && !l->rx)
+		stream_begin(l);
 	if (l->poll)
 		watch(l);
 	else
@@ -686,6 +694,7 @@ static void on_dial_posted(void *arg)
 	free(l->what);
 	l->what = NULL;
 	stream_take(l, s);
+	stream_begin(l);
 	l->refs++;
 	l->ops->open(l->arg);
 	if (!l->dead)

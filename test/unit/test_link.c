@@ -110,6 +110,7 @@ static void on_accept(void *arg, struct link *take_l)
 	struct env *e = arg;
 	assert_null(e->b.l);
 	e->b.l = take_l;
+	assert_false(link_is_watched(take_l)); /* cheap to close now */
 	link_start(take_l, &ops, &e->b);
 }
 
