@@ -56,11 +56,11 @@ struct rpc_stream *stream_new(struct chan *c, struct method_slot *slot,
 	if (caller) {
 		c->nout++;
 		c->out_of[slot->index]++;
-		session_outstanding(c->s, 1);
 	} else {
 		c->nin++;
 		c->in_of[slot->index]++;
 	}
+	session_outstanding(c->s, 1);
 	if (timeout_ms)
 		rpc_time_set(st, timeout_ms);
 	return st;
@@ -103,12 +103,12 @@ static void detach(struct rpc_stream *st)
 	if (st->caller) {
 		c->nout--;
 		c->out_of[st->slot->index]--;
-		if (c->s)
-			session_outstanding(c->s, -1);
 	} else {
 		c->nin--;
 		c->in_of[st->slot->index]--;
 	}
+	if (c->s)
+		session_outstanding(c->s, -1);
 	buf_release(&st->part);
 	st->chan = NULL;
 	if (c->s && session_retiring(c->s))

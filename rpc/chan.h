@@ -28,7 +28,7 @@
 struct method_slot {
 	const struct rpc_method *m;
 	size_t index;
-	size_t norphans; /* cut off, and their users have not answered yet */
+	size_t norphans;   /* cut off, and their users have not answered yet */
 	UT_hash_handle hh; /* by name */
 };
 

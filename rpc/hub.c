@@ -108,6 +108,7 @@ struct hub *hub_new(const struct hub_options *o)
 	h->o.handshake_ms = o->handshake_ms ? o->handshake_ms : 5000;
 	h->o.rekey_ms = o->rekey_ms ? o->rekey_ms : 600000;
 	h->o.rekey_bytes = o->rekey_bytes ? o->rekey_bytes : 1ull << 30;
+	h->o.max_sessions = o->max_sessions ? o->max_sessions : HUB_SESSIONS;
 	h->o.aes = o->aes && noise_aesgcm_available();
 	h->links =
 	    link_ctx_new(o->loop, o->posted_io ? LINK_POSTED : LINK_AUTO);
@@ -183,13 +184,14 @@ static bool is_half_open(const struct session *s)
 	return !s->dialled && !s->control && s->state != S_UP && !s->was_up;
 }
 
-/* D10's limits; true: close it unread. */
+/* D10's limits, and one on strangers' sessions, since the open mesh lets
+ * anybody in; true: close it unread. */
 static bool is_flood(struct hub *h, const struct link_addr *a)
 {
 	const uint64_t now = loop_ms(h->o.loop);
 	const size_t per_address =
 	    link_addr_is_loopback(a) ? HUB_HALF_OPEN : HUB_HALF_OPEN_ADDRESS;
-	size_t all = 0, same = 0;
+	size_t all = 0, same = 0, up = 0;
 	const struct session *s;
 
 	if (now - h->accept_ms >= 1000) {
@@ -198,12 +200,15 @@ static bool is_flood(struct hub *h, const struct link_addr *a)
 	}
 	if (++h->accepts > HUB_NEW_PER_S)
 		return true;
-	DL_FOREACH (h->sessions, s)
+	DL_FOREACH (h->sessions, s) {
 		if (is_half_open(s)) {
 			all++;
 			same += !memcmp(s->address.ip, a->ip, sizeof(a->ip));
 		}
-	return all >= HUB_HALF_OPEN || same >= per_address;
+		up += s->state == S_UP && !s->dialled && !s->control;
+	}
+	return all >= HUB_HALF_OPEN || same >= per_address ||
+	       up >= h->o.max_sessions;
 }
 
 /* D12: our own user or root. */

@@ -23,6 +23,7 @@
 #define HUB_HALF_OPEN 64	  /* D10: handshakes at once, in all */
 #define HUB_HALF_OPEN_ADDRESS 8	  /* from one address, not loopback */
 #define HUB_NEW_PER_S 200	  /* new connections a second */
+#define HUB_SESSIONS 1024	  /* that others dialled, up */
 #define HUB_SESSIONS_PER_PEER 4	  /* replaced ones included */
 #define SESSION_PINGS 16	  /* under way at once */
 #define SESSION_LINGER_MS 1000	  /* for a goodbye to arrive */
@@ -56,7 +57,7 @@ struct session {
 	struct link_addr address;
 	enum session_state state;
 	bool dialled, control, aes;
-	bool dirty, paused, high;
+	bool dirty, high;
 	bool was_up, told;
 	bool early;	    /* the peer closed before it said anything */
 	bool early_reset;   /* and did not read what we sent */

@@ -306,16 +306,15 @@ static void keepalive(struct session *s)
 	const bool busy = s->outstanding > 0;
 	const uint64_t limit =
 	    busy ? o->silent_busy : 3 * (uint64_t)o->ping_idle;
-	const uint64_t step =
-	    busy || s->paused ? o->silent_busy / 3 : o->ping_idle;
+	const uint64_t step = busy ? o->silent_busy / 3 : o->ping_idle;
 
 	if (s->due_ms && now > s->due_ms + ASLEEP_MS)
 		s->grace_ms = now - limit / 2; /* what came is still unread */
 	uint64_t heard = max64(max64(s->heard_ms, s->since_ms), s->grace_ms);
 	if (busy)
 		heard = max64(heard, s->busy_ms);
-	if (s->paused)
-		heard = now; /* it is we who do not listen */
+	if (s->control && !s->dialled)
+		heard = now; /* our user may have stopped it; its end is told */
 	if (now >= heard + limit) {
 		s->hub->counters.lost_silent++;
 		session_end(s, ERR_GONE, "no sign of life from the peer",
@@ -324,7 +323,7 @@ static void keepalive(struct session *s)
 	}
 	/* A busy session has traffic to go by, and pings only into silence. */
 	uint64_t ping = s->pinged_ms + step;
-	if (busy && !s->paused)
+	if (busy)
 		ping = max64(ping, heard + step);
 	if (now >= ping) {
 		link_trim(s->link); /* before a quiet time, perhaps */
@@ -549,26 +548,15 @@ static void on_resume(void *arg)
 	maybe_free(s);
 }
 
-static void hold(struct session *s, bool held)
+/* Of a session that was parked: reads on, what came meanwhile first. */
+static void unhold(struct session *s)
 {
-	s->reader.held = held;
-	if (s->link)
-		link_pause(s->link, held);
-	if (held || s->reader.busy || !s->reader.part.n)
+	s->reader.held = false;
+	link_pause(s->link, false);
+	if (!s->reader.part.n)
 		return;
 	s->pins++;
 	loop_post(s->hub->o.loop, on_resume, s);
-}
-
-void session_pause(struct session *s, bool paused)
-{
-	if (s->paused == paused || s->state != S_UP)
-		return;
-	s->paused = paused;
-	s->heard_ms = now_ms(s);
-	hold(s, paused);
-	if (paused) /* the peer hears from us more often, while we do not */
-		loop_timer_set(s->timer, 1);
 }
 
 void session_go_up(struct session *s)
@@ -584,7 +572,7 @@ void session_go_up(struct session *s)
 	else
 		h->counters.handshakes_in++;
 	if (parked)
-		hold(s, false);
+		unhold(s);
 	s->due_ms = 0;
 	keepalive_ping(s); /* the responder's is the welcome */
 	keepalive(s);
@@ -725,11 +713,6 @@ const uint8_t *session_hash(const struct session *s)
 void session_address(const struct session *s, struct buf *out)
 {
 	link_addr_str(&s->address, out);
-}
-
-bool session_is_loopback(const struct session *s)
-{
-	return s->control || link_addr_is_loopback(&s->address);
 }
 
 bool session_is_up(const struct session *s)

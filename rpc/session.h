@@ -70,6 +70,7 @@ struct hub_options {
 	uint32_t handshake_ms; /* [5000] */
 	uint32_t rekey_ms;     /* [600000] */
 	uint64_t rekey_bytes;  /* [1 << 30] */
+	unsigned max_sessions; /* [1024] that others dialled */
 	bool posted_io;	       /* tests, measurements: link.h, LINK_POSTED */
 
 	void *arg;
@@ -172,13 +173,12 @@ size_t session_queued(const struct session *s); /* not yet in the kernel */
 #define SESSION_LOW (64u << 10)
 #define SESSION_MAX (16u << 20) /* above: closed, the peer does not read */
 
-/* rpc tells how many calls wait for this peer: the silence limit changes. */
+/* rpc tells how many calls are under way, of either side: the silence limit
+ * changes. */
 void session_outstanding(struct session *s, int delta);
 /* Replaced (D11): true from the call of hub_options.retire on. Before that
  * hub_find gives the other session already. */
 bool session_retiring(const struct session *s);
-/* Stop reading from the link (back-pressure) and go on. */
-void session_pause(struct session *s, bool paused);
 /* Sends a goodbye record with the reason, then closes; down comes later. */
 void session_close(struct session *s, enum err why, const char *text);
 
@@ -191,7 +191,6 @@ bool session_dialled(const struct session *s); /* by us */
 bool session_aes(const struct session *s);
 const uint8_t *session_hash(const struct session *s); /* 32 bytes, or NULL */
 void session_address(const struct session *s, struct buf *out); /* host:port */
-bool session_is_loopback(const struct session *s);
 bool session_is_up(const struct session *s);
 /* Smoothed round trip of keepalive pings, microseconds; 0: none yet. */
 uint64_t session_rtt_us(const struct session *s);

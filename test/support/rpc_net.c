@@ -395,4 +395,5 @@ void net_quiet(struct net *n)
 	assert_int_equal(rpc_streams(n->a, n->s), 0);
 	assert_int_equal(rpc_streams(n->b, net_callee(n)), 0);
 	assert_int_equal(fake_session_stats(n->s).outstanding, 0);
+	assert_int_equal(fake_session_stats(net_callee(n)).outstanding, 0);
 }

@@ -711,6 +711,22 @@ static void test_flood_is_closed_unread(void **state)
 	}
 }
 
+static void test_strangers_sessions_are_bounded(void **state)
+{
+	struct dialling d;
+	(void)state;
+
+	z->o.max_sessions = 1;
+	start_both();
+	assert_int_equal(dial(&d, a, z), OK);
+	w = hnode_new(b);
+	hnode_start(w, true);
+	assert_int_not_equal(dial(&d, w, z), OK);
+	assert_true(hub_counters(z->hub)->flood_closed > 0);
+	assert_true(session_is_up(a->s));
+	assert_int_equal(dial(&d, z, w), OK); /* our own dials are */
+}
+
 static void test_dial_that_nobody_answers(void **state)
 {
 	struct dialling d;
@@ -778,6 +794,7 @@ int main(void)
 	    T(test_restarted_peer_after_a_reset),
 	    T(test_copied_key_is_reported),
 	    T(test_flood_is_closed_unread),
+	    T(test_strangers_sessions_are_bounded),
 	    T(test_dial_that_nobody_answers),
 	    T(test_dial_of_a_closed_port),
 	    T(test_dial_can_be_canceled),

@@ -125,6 +125,21 @@ static void test_cancel_reaches_the_callee(void **state)
 	net_quiet(n);
 }
 
+static void test_a_call_keeps_both_sides_awake(void **state)
+{
+	struct net *n = *state;
+	struct side d = {0};
+
+	assert_int_equal(net_call(n, "t.wait", NULL, 0, &d), OK);
+	net_settle(n);
+	/* Who serves notices a silent caller as soon as the other way round. */
+	assert_int_equal(fake_session_stats(n->s).outstanding, 1);
+	assert_int_equal(fake_session_stats(net_callee(n)).outstanding, 1);
+	API((rpc_cancel(d.st), 0));
+	net_until(n, &n->callee.ends, 1);
+	assert_int_equal(fake_session_stats(net_callee(n)).outstanding, 0);
+}
+
 static void test_cancel_before_anything_was_sent(void **state)
 {
 	struct net *n = *state;
@@ -471,6 +486,7 @@ int main(void)
 	    T(test_unknown_method_is_said_cleanly),
 	    T(test_denied_before_serving),
 	    T(test_cancel_reaches_the_callee),
+	    T(test_a_call_keeps_both_sides_awake),
 	    T(test_cancel_before_anything_was_sent),
 	    T(test_cancel_and_fail_inside_callbacks),
 	    T(test_end_crosses_a_cancel),

@@ -137,7 +137,6 @@ static void records_both_ways(bool posted, bool aes)
 	assert_true(node_id_eq(session_peer(a->s), identity_id(z->me)));
 	assert_ptr_equal(hub_find(a->hub, identity_id(z->me)), a->s);
 	assert_int_equal(session_hello(z->s)->features, 5);
-	assert_true(session_is_loopback(a->s) && session_is_loopback(z->s));
 	session_address(a->s, &addr);
 	assert_memory_equal(buf_str(&addr), "127.0.0.1:", 10);
 	buf_release(&addr);
@@ -419,65 +418,13 @@ static void test_swapped_records_close(void **state)
 	assert_int_equal(z->in.n, 0);
 }
 
-/* Back-pressure */
-
-static void test_paused_session_gives_no_records(void **state)
-{
-	(void)state;
-	connect_both();
-	session_pause(z->s, true);
-	hnode_send(a->s, "hello", 5);
-	run_for(b, 50);
-	assert_int_equal(z->in.n, 0);
-	session_pause(z->s, false);
-	until(b, z_has_hello, NULL);
-}
-
-static void pause_after_first(struct hnode *n, struct session *s)
-{
-	if (n->records == 1)
-		session_pause(s, true);
-}
-
-static void test_pause_inside_a_record_holds_the_next(void **state)
-{
-	(void)state;
-	connect_both();
-	z->on_record = pause_after_first;
-	for (int i = 0; i < 4; i++)
-		memset(session_space(a->s, SESSION_RECORD), i, SESSION_RECORD);
-	run_for(b, 50);
-	assert_int_equal(z->records, 1);
-	session_pause(z->s, false);
-	run_for(b, 50);
-	assert_int_equal(z->records, 4);
-	assert_int_equal(z->in.p[z->in.n - 1], 3);
-}
-
-static void test_pause_is_no_silence(void **state)
-{
-	(void)state;
-	a->o.silent_busy = z->o.silent_busy = 90;
-	a->o.ping_idle = z->o.ping_idle = 100;
-	connect_both();
-	session_pause(z->s, true);
-	session_outstanding(z->s, 1); /* it waits, and does not listen */
-	session_outstanding(a->s, 1);
-	run_for(b, 500);
-	assert_true(session_is_up(z->s));
-	assert_true(session_is_up(a->s)); /* it hears z's pings */
-	session_outstanding(a->s, -1);
-	session_outstanding(z->s, -1);
-	session_pause(z->s, false);
-	run_for(b, 20);
-	assert_true(session_is_up(z->s) && session_is_up(a->s));
-}
+/* Bounds */
 
 static void test_peer_that_never_reads_is_dropped(void **state)
 {
 	(void)state;
 	connect_both();
-	session_pause(z->s, true);
+	link_pause(z->s->link, true);
 	for (int i = 0; i < 4096 && a->s && session_is_up(a->s); i++)
 		memset(session_space(a->s, SESSION_RECORD), 0, SESSION_RECORD);
 	until(b, a_down, NULL);
@@ -704,9 +651,6 @@ int main(void)
 	    T(test_flipped_bit_closes),
 	    T(test_repeated_record_closes),
 	    T(test_swapped_records_close),
-	    T(test_paused_session_gives_no_records),
-	    T(test_pause_inside_a_record_holds_the_next),
-	    T(test_pause_is_no_silence),
 	    T(test_peer_that_never_reads_is_dropped),
 	    T(test_close_tells_the_peer_why),
 	    T(test_long_reason_is_cut_between_characters),
