@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * A line is formatted on the caller's stack, without the mutex, and leaves in
- * one write(2), with it: lines of several threads never mix. `loudest` is the
- * most detailed level that any area has, so that the usual case, a trace call
- * that nobody wants, costs two atomic loads and no mutex.
+ * one write(2) unless it is very long, with it: lines of several threads never
+ * mix. `loudest` is the most detailed level that any area has, so that the
+ * usual case, a trace call that nobody wants, costs two atomic loads and no
+ * mutex.
  *
  * No allocation and no jansson here: a log line must come out also when
  * memory is short or the JSON code is what went wrong.
@@ -14,6 +15,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -28,6 +31,7 @@
 #define VALUE_MAX 128 /* of peer= and job= */
 #define QUOTE_MAX 128
 #define RING 8
+#define WAIT_MS 100 /* for a reader that is slow */
 
 static const char *const level_names[] = {"error", "warn", "info", "debug",
 					  "trace"};
@@ -366,11 +370,26 @@ static void write_text(struct line *l, enum log_level level, const char *area,
 	line_text(l, msg, n);
 }
 
-/* A full pipe or a closed terminal costs the line, never the node. */
+/* After one line that waited in vain none waits, until somebody reads. */
+static bool has_room(void)
+{
+	static bool stuck;
+	struct pollfd f = {.fd = out_fd, .events = POLLOUT};
+	int rc;
+
+	do
+		rc = poll(&f, 1, stuck ? 0 : WAIT_MS);
+	while (rc < 0 && errno == EINTR);
+	stuck = rc == 0;
+	return !stuck;
+}
+
+/* A full pipe or a closed terminal costs the line, never the node. Where
+ * there is room at all, there is room for PIPE_BUF bytes. */
 static void line_write(const char *p, size_t n)
 {
-	while (n) {
-		ssize_t done = write(out_fd, p, n);
+	while (n && has_room()) {
+		ssize_t done = write(out_fd, p, n < PIPE_BUF ? n : PIPE_BUF);
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done <= 0)

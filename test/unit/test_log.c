@@ -308,6 +308,30 @@ static void test_lines_of_threads_never_mix(void **state)
 	assert_int_equal(lines, 1200);
 }
 
+static void test_a_reader_that_stands_still_stops_nobody(void **state)
+{
+	int p[2];
+	ssize_t n;
+	(void)state;
+
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	log_setup(LOG_INFO, LOG_TEXT, p[1]);
+	alarm(20); /* it would wait for ever */
+	for (int i = 0; i < 2000; i++)
+		log_info("net", "%0100d", i);
+	alarm(0);
+	while ((n = read(p[0], text, sizeof(text) - 1)) == sizeof(text) - 1)
+		;
+	assert_true(n > 0);
+	log_info("net", "heard again");
+	n = read(p[0], text, sizeof(text) - 1);
+	assert_true(n > 0);
+	text[n] = '\0';
+	assert_non_null(strstr(text, "heard again"));
+	close(p[0]);
+	close(p[1]);
+}
+
 static size_t pty_line(int master, char *out, size_t size)
 {
 	ssize_t n = read(master, out, size - 1);
@@ -362,6 +386,7 @@ int main(void)
 	    T(test_quote),
 	    T(test_quotes_live_for_eight_calls),
 	    T(test_lines_of_threads_never_mix),
+	    T(test_a_reader_that_stands_still_stops_nobody),
 	    T(test_colour_needs_a_terminal_and_leave),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
