@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef HN_BASE_STORE_FILE_H
+#define HN_BASE_STORE_FILE_H
+
+#include <stddef.h>
+
+#include "node/base/err.h"
+
+/*
+ * The file behind struct store before its thread starts: whose it is, whether
+ * it is whole, its mode, and its schema. Blocks. Only store.c calls it.
+ */
+struct buf;
+struct sqlite3;
+struct store_schema;
+
+/* As store_open says. *out is the caller's to close; one thread may use it. */
+enum err store_file_open(const char *path, const struct store_schema *schema,
+			 size_t n, struct buf *why,
+			 struct sqlite3 **out) HN_CHECK;
+
+#endif
