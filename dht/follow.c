@@ -31,7 +31,8 @@
 #define REFRESH_MS (4 * 60 * 1000)
 #define MISSED_MS 30000
 #define SECOND_MS 1000
-#define SEEN_SIZE 4096 /* a power of two */
+#define SEEN_SETS 1024
+#define SEEN_WAYS 4
 
 struct keyset {
 	struct mesh_keys keys;
@@ -75,7 +76,7 @@ struct follower {
 	size_t waiting;
 	struct known known;
 	uint8_t seen_key[crypto_shorthash_KEYBYTES];
-	uint64_t seen[SEEN_SIZE]; /* by the low bits of the mark */
+	uint64_t seen[SEEN_SETS][SEEN_WAYS]; /* marks of judged values */
 	struct loop_timer *timer;
 };
 
@@ -93,12 +94,21 @@ static uint64_t mark_of(const struct follower *f, const uint8_t *p, size_t n)
 
 static bool seen(const struct follower *f, uint64_t mark)
 {
-	return f->seen[mark % SEEN_SIZE] == mark;
+	const uint64_t *set = f->seen[mark % SEEN_SETS];
+
+	for (size_t i = 0; i < SEEN_WAYS; i++)
+		if (set[i] == mark)
+			return true;
+	return false;
 }
 
+/* The oldest of its set goes. */
 static void see(struct follower *f, uint64_t mark)
 {
-	f->seen[mark % SEEN_SIZE] = mark;
+	uint64_t *set = f->seen[mark % SEEN_SETS];
+
+	memmove(set + 1, set, (SEEN_WAYS - 1) * sizeof(*set));
+	set[0] = mark;
 }
 
 static void forget_seen(struct follower *f)
