@@ -280,9 +280,6 @@ static void attempt_failed(struct attempt *a)
 	if (!q->session) {
 		peer_set_state(
 		    q, q->state == PEER_LOST ? PEER_LOST : PEER_RETRY, a->why);
-		free(q->failed_address);
-		q->failed_address = xstrdup(a->address.items[0]);
-		memcpy(q->failed_boot, q->boot_id, 8);
 	}
 	enum err e = a->e ? a->e : ERR_IO;
 	bool user = q->waiters && !q->heard_ms && q->source == PEER_FROM_DIAL;
@@ -295,6 +292,15 @@ static void attempt_failed(struct attempt *a)
 		peer_set_state(q, PEER_KNOWN, a->why);
 	a->peer = NULL;
 	attempt_free(a);
+}
+
+/* To tell it, when it comes by itself or by another of its addresses. */
+static void note_failure(struct peer *q, const char *address, const char *why)
+{
+	texts_add_once(&q->failed, address, ADDRESS_ANNOUNCED);
+	memcpy(q->failed_boot, q->boot_id, 8);
+	free(q->failed_why);
+	q->failed_why = text_cut(why, 190);
 }
 
 static void on_tried(void *arg, enum err e, struct session *s, const char *text)
@@ -322,6 +328,7 @@ static void on_tried(void *arg, enum err e, struct session *s, const char *text)
 		if (q->session)
 			peer_on_session(q);
 	} else {
+		note_failure(a->peer, t->address, text ? text : err_str(e));
 		a->e = e;
 		free(a->why);
 		/* Some sentences name the address already. */
@@ -384,6 +391,7 @@ static void attempt_start(struct peer *q)
 	a->loop = q->all->m->loop;
 	a->stagger = loop_timer_new(a->loop, on_stagger, a);
 	a->old_key = q->failures % 2;
+	texts_clear(&q->failed);
 	for (size_t i = 0; i < q->address.n; i++)
 		texts_add_once(&a->address, q->address.items[i],
 			       ADDRESS_ANNOUNCED);

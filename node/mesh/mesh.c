@@ -277,23 +277,49 @@ void mesh_set_clock(struct mesh *m, int64_t median)
 
 bool mesh_dialable(const struct mesh *m)
 {
-	return m->port && !m->trouble.unreachable;
+	return m->port && !m->trouble.no_inbound;
 }
 
-void mesh_set_unreachable(struct mesh *m, const char *address,
-			  const char *error, const char *by)
+static bool is_advertised(const struct mesh *m, const char *address)
 {
-	if (m->trouble.unreachable || !address)
+	struct strs said = {0};
+
+	/* Bound to nowhere: what is left is what was advertised. */
+	address_own("-", m->o.advertise, m->o.nadvertise, m->port, &said);
+	bool found = texts_have(&said, address);
+	texts_clear(&said);
+	return found;
+}
+
+/* One of many interfaces that a peer cannot reach is no trouble while another
+ * works; what a person advertised is, and so is none. */
+void mesh_set_unreachable(struct mesh *m, const char *address,
+			  const char *error, const char *by, bool all)
+{
+	bool said = is_advertised(m, address);
+
+	if (!texts_have(&m->address, address) || (!said && !all)) {
+		log_debug("net", "peer=%s cannot dial us at %s, ignored", by,
+			  log_quote(address));
 		return;
+	}
+	if (m->trouble.unreachable && (!all || m->trouble.no_inbound))
+		return; /* known */
 	log_warn("net",
-		 "peer %s cannot dial us at %s (%s); forward that port here or "
-		 "name the right one with --advertise HOST:PORT; going on "
-		 "with the sessions that we dial",
-		 by, log_quote(address), log_quote(error));
+		 "peer %s cannot dial us at %s (%s); %s; going on with %s", by,
+		 log_quote(address), log_quote(error),
+		 said ? "name the right address with --advertise HOST:PORT"
+		      : "forward that port here, or name the right address "
+			"with --advertise HOST:PORT",
+		 all ? "the sessions that we dial" : "our other addresses");
+	free(m->trouble.unreachable);
 	m->trouble.unreachable = xasprintf(
 	    "peers cannot dial us at %.128s (said by %s): open that port, or "
 	    "name the right address with --advertise",
 	    address, by);
+	if (!all || m->trouble.no_inbound)
+		return;
+	m->trouble.no_inbound = true;
 	topics_refresh(m->topics);
 	peers_consider(m->peers);
 }
@@ -361,6 +387,7 @@ void mesh_tick(struct mesh *m)
 			 m->address.n ? m->address.items[0] : "none");
 		free(m->trouble.unreachable);
 		m->trouble.unreachable = NULL;
+		m->trouble.no_inbound = false;
 		topics_refresh(m->topics);
 	}
 	topics_tick(m->topics);

@@ -68,6 +68,7 @@ struct mesh {
 		    unreachable; /* an address of ours that peers cannot dial */
 		char *copied_key;
 		char *discovery;
+		bool no_inbound; /* nobody can dial us, as far as we know */
 	} trouble;
 	bool said_alone;
 	bool switching; /* discovery stops, to start in another mesh */
@@ -82,8 +83,9 @@ uint64_t mesh_now_ms(const struct mesh *m);
 void mesh_set_clock(struct mesh *m, int64_t median);
 /* Can others reach us, as far as we know? */
 bool mesh_dialable(const struct mesh *m);
+/* all: whoever says so could not dial any of our addresses. */
 void mesh_set_unreachable(struct mesh *m, const char *address,
-			  const char *error, const char *by);
+			  const char *error, const char *by, bool all);
 void mesh_offers(const struct mesh *m, struct arena *a, struct list *out);
 void mesh_tick(struct mesh *m); /* every few seconds */
 /* The membership is another one now: leaves the old mesh and goes on in the

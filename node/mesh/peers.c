@@ -136,7 +136,8 @@ void peer_remove(struct peer *q)
 	free(q->why);
 	free(q->software);
 	free(q->cpu);
-	free(q->failed_address);
+	texts_clear(&q->failed);
+	free(q->failed_why);
 	free(q);
 }
 

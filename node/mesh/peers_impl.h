@@ -74,8 +74,9 @@ struct peer {
 	uint64_t due_ms; /* loop_ms when the timer ends */
 	uint32_t backoff_ms;
 	unsigned failures;	/* in a row */
-	char *failed_address;	/* announced, and could not be dialled */
-	uint8_t failed_boot[8]; /* while this process of it was running */
+	struct strs failed;	/* announced, and refused in the last attempt */
+	uint8_t failed_boot[8]; /* of its process at that time */
+	char *failed_why;
 	struct waiter *waiters;
 };
 

@@ -175,21 +175,24 @@ static void send_newkey(struct peer *q, const struct rpc_ops *ops, void *arg,
 	arena_release(&arena);
 }
 
-/* It could not be dialled where it says it is, and came by itself. Only while
- * the same process was running: before its start nobody listened there. */
+/* Some address of it does not work; it is here all the same. When it came by
+ * itself, that is news only if the same process was running when we tried:
+ * before its start nobody listened there. */
 static void tell_unreachable(struct peer *q)
 {
 	const struct rpc_ops ops = {.end = on_ignored};
-	struct node_unreachable u = {.address = q->failed_address,
-				     .error = q->why ? q->why : ""};
+	const uint8_t *boot = session_hello(q->session)->boot_id;
 
-	if (!q->failed_address || session_dialled(q->session) ||
-	    memcmp(q->failed_boot, session_hello(q->session)->boot_id, 8) != 0)
+	if (!session_dialled(q->session) && memcmp(q->failed_boot, boot, 8))
 		return;
-	if (rpc_call(q->all->m->rpc, q->session, "node.unreachable", &u, 5000,
-		     &ops, NULL, NULL))
-		log_debug("net", "peer=%s is not told that %s does not work",
-			  q->name, log_quote(q->failed_address));
+	for (size_t i = 0; i < q->failed.n; i++) {
+		struct node_unreachable u = {.address = q->failed.items[i],
+					     .error = q->failed_why};
+		if (rpc_call(q->all->m->rpc, q->session, "node.unreachable", &u,
+			     5000, &ops, NULL, NULL))
+			break;
+	}
+	texts_clear(&q->failed);
 }
 
 void peers_up(struct peers *p, struct session *s)
@@ -300,13 +303,12 @@ void peers_changed(struct peers *p, const struct node_id *id,
 void peers_unreachable(struct peers *p, const struct node_id *id,
 		       const struct node_unreachable *u)
 {
-	struct mesh *m = p->m;
-	char by[NODE_NAME_SIZE];
+	const struct peer *q = peer_find(p, id);
 
-	if (!u->address || !texts_have(&m->address, u->address))
-		return; /* not ours, or not any more */
-	node_name(id, by);
-	mesh_set_unreachable(m, u->address, u->error, by);
+	/* Who had to be dialled by us could not reach us at all. */
+	if (q && q->session && u->address)
+		mesh_set_unreachable(p->m, u->address, u->error, q->name,
+				     session_dialled(q->session));
 }
 
 /* --- our own news --- */
