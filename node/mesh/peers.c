@@ -136,6 +136,7 @@ void peer_remove(struct peer *q)
 	free(q->why);
 	free(q->software);
 	free(q->cpu);
+	peer_probe_stop(q);
 	texts_clear(&q->failed);
 	free(q->failed_why);
 	free(q);
@@ -532,6 +533,7 @@ void peers_stop(struct peers *p)
 	loop_timer_cancel(p->tell);
 	for (size_t i = 0; i < p->n; i++) {
 		peer_dial_stop(p->items[i]);
+		peer_probe_stop(p->items[i]);
 		/* OK tells them that we left, and are not lost. */
 		if (p->items[i]->session)
 			session_close(p->items[i]->session, OK, "left");

@@ -77,6 +77,9 @@ struct peer {
 	struct strs failed;	/* announced, and refused in the last attempt */
 	uint8_t failed_boot[8]; /* of its process at that time */
 	char *failed_why;
+	struct probe *probe;
+	uint8_t probed_boot[8];
+	struct strs probed; /* the addresses that the probe is about */
 	struct waiter *waiters;
 };
 
@@ -122,6 +125,7 @@ char *text_cut(const char *s, size_t max); /* a copy; NULL stays */
 void text_set(char **at, const char *s, size_t max);
 
 /* peers_session.c */
+void peer_probe_stop(struct peer *q);
 void peers_on_tell(void *arg);
 
 /* dialer.c */

@@ -4,6 +4,7 @@
 #include "node/base/log.h"
 #include "node/mesh/address.h"
 #include "node/mesh/membership.h"
+#include "node/mesh/probe.h"
 #include "node/mesh/skew.h"
 #include "node/mesh/topics.h"
 
@@ -72,6 +73,82 @@ static void clock_changed(struct peers *p)
 	}
 }
 
+static void on_ignored(void *arg, struct rpc_stream *st, enum err e,
+		       const void *reply, const char *text)
+{
+	(void)arg;
+	(void)st;
+	(void)e;
+	(void)reply;
+	(void)text;
+}
+
+/* An address of it does not work; it is here all the same. */
+static void say_unreachable(struct peer *q, const char *address,
+			    const char *why, bool all)
+{
+	const struct rpc_ops ops = {.end = on_ignored};
+	char *cut = text_cut(why ? why : "", 190);
+	struct node_unreachable u = {
+	    .address = (char *)(uintptr_t)address, .error = cut, .all = all};
+
+	if (rpc_call(q->all->m->rpc, q->session, "node.unreachable", &u, 5000,
+		     &ops, NULL, NULL))
+		log_debug("net", "peer=%s is not told that %s does not work",
+			  q->name, log_quote(address));
+	free(cut);
+}
+
+/* What the last attempt found. When the peer came by itself, that is news only
+ * if the same process was running when we tried: before its start nobody
+ * listened there. */
+static void tell_unreachable(struct peer *q)
+{
+	const uint8_t *boot = session_hello(q->session)->boot_id;
+	bool ours = session_dialled(q->session);
+
+	for (size_t i = 0; i < q->failed.n; i++)
+		if (ours || !memcmp(q->failed_boot, boot, 8))
+			say_unreachable(q, q->failed.items[i], q->failed_why,
+					!ours);
+	texts_clear(&q->failed);
+}
+
+/* The first address is the one that its owner wants us to use. */
+static void on_probed(void *arg, unsigned worked, unsigned tried,
+		      const char *error)
+{
+	struct peer *q = arg;
+
+	q->probe = NULL;
+	if (q->session && tried & ~worked & 1)
+		say_unreachable(q, q->probed.items[0], error, !worked);
+	texts_clear(&q->probed);
+}
+
+/* It dialled us, so its own addresses were not tried: does one work? Once for
+ * each process of it. */
+static void probe_peer(struct peer *q, const struct strs *said)
+{
+	if (session_dialled(q->session) || q->probe || !said->n ||
+	    !memcmp(q->probed_boot, q->boot_id, 8))
+		return;
+	memcpy(q->probed_boot, q->boot_id, 8);
+	for (size_t i = 0; i < said->n; i++)
+		texts_add(&q->probed, said->items[i]);
+	q->probe = probe_start(q->all->m->loop, said, on_probed, q);
+	if (!q->probe)
+		texts_clear(&q->probed);
+}
+
+void peer_probe_stop(struct peer *q)
+{
+	if (q->probe)
+		probe_cancel(q->probe);
+	q->probe = NULL;
+	texts_clear(&q->probed);
+}
+
 static void on_info(void *arg, struct rpc_stream *st, enum err e,
 		    const void *reply, const char *text)
 {
@@ -112,6 +189,7 @@ static void on_info(void *arg, struct rpc_stream *st, enum err e,
 		peer_bootstrap(q);
 	}
 	peer_set_caps(q, &i->offers);
+	probe_peer(q, &i->address);
 	peer_store(q);
 	clock_changed(q->all);
 	for (size_t k = 0; k < q->topics.n; k++)
@@ -151,16 +229,6 @@ static void on_first_ping(void *arg, enum err e, uint64_t us)
 	peer_workers(q);
 }
 
-static void on_ignored(void *arg, struct rpc_stream *st, enum err e,
-		       const void *reply, const char *text)
-{
-	(void)arg;
-	(void)st;
-	(void)e;
-	(void)reply;
-	(void)text;
-}
-
 static void send_newkey(struct peer *q, const struct rpc_ops *ops, void *arg,
 			bool *sent)
 {
@@ -173,26 +241,6 @@ static void send_newkey(struct peer *q, const struct rpc_ops *ops, void *arg,
 			  arg, NULL);
 	sodium_memzero(&k, sizeof(k));
 	arena_release(&arena);
-}
-
-/* Some address of it does not work; it is here all the same. When it came by
- * itself, that is news only if the same process was running when we tried:
- * before its start nobody listened there. */
-static void tell_unreachable(struct peer *q)
-{
-	const struct rpc_ops ops = {.end = on_ignored};
-	const uint8_t *boot = session_hello(q->session)->boot_id;
-
-	if (!session_dialled(q->session) && memcmp(q->failed_boot, boot, 8))
-		return;
-	for (size_t i = 0; i < q->failed.n; i++) {
-		struct node_unreachable u = {.address = q->failed.items[i],
-					     .error = q->failed_why};
-		if (rpc_call(q->all->m->rpc, q->session, "node.unreachable", &u,
-			     5000, &ops, NULL, NULL))
-			break;
-	}
-	texts_clear(&q->failed);
 }
 
 void peers_up(struct peers *p, struct session *s)
@@ -305,10 +353,9 @@ void peers_unreachable(struct peers *p, const struct node_id *id,
 {
 	const struct peer *q = peer_find(p, id);
 
-	/* Who had to be dialled by us could not reach us at all. */
-	if (q && q->session && u->address)
+	if (q && u->address)
 		mesh_set_unreachable(p->m, u->address, u->error, q->name,
-				     session_dialled(q->session));
+				     u->all);
 }
 
 /* --- our own news --- */

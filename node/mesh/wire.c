@@ -75,6 +75,7 @@ static const struct field node_unreachable_fields[] = {
     FIELD_STR(struct node_unreachable, address, 128,
 	      "the address that was tried"),
     FIELD_STR(struct node_unreachable, error, 200, "what happened"),
+    FIELD_BOOL(struct node_unreachable, all, "no other address works, either"),
 };
 const struct message node_unreachable_message = MESSAGE(
     "node_unreachable", struct node_unreachable, node_unreachable_fields);

@@ -79,6 +79,7 @@ extern const struct message node_changed_message;
 struct node_unreachable { /* node.unreachable: your address does not work */
 	char *address;
 	char *error;
+	bool all; /* no other address worked, either */
 };
 extern const struct message node_unreachable_message;
 
