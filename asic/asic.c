@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "asic/asic.h"
 
-#include <assert.h>
-#include <stdlib.h>
-#include <string.h>
-#include <utlist.h>
-
 #include "asic/driver.h"
 #include "asic/sha256d.h"
 #include "node/base/buf.h"
+
+#include <utlist.h>
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* With one software device the pool is a list of one; drivers for chips add
  * rows to `drivers` and devices to the list. */

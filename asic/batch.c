@@ -14,9 +14,9 @@
  * Everything is on the stack, about 20 KiB.
  */
 #include "asic/batch.h"
+#include "asic/kernel_impl.h"
 
 #include "asic/kernel.h"
-#include "asic/kernel_impl.h"
 #include "asic/sha256d.h"
 #include "node/base/mem.h"
 

@@ -17,6 +17,13 @@
  */
 #include "asic/driver.h"
 
+#include "asic/kernel.h"
+#include "node/base/buf.h"
+#include "node/base/loop.h"
+#include "node/base/mem.h"
+
+#include <utlist.h>
+
 #include <assert.h>
 #include <pthread.h>
 #include <sched.h>
@@ -25,12 +32,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include <utlist.h>
-
-#include "asic/kernel.h"
-#include "node/base/buf.h"
-#include "node/base/loop.h"
-#include "node/base/mem.h"
 
 #define CHUNK_NS 5000000u  /* what a chunk should take a thread */
 #define CHUNK_FIRST 65536u /* nonces, before the rate is known */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include <immintrin.h>
-
 #include "asic/kernel_impl.h"
+
+#include <immintrin.h>
 
 /*
  * AVX2: a rotation is three operations and Ch three. 16 registers hold no
@@ -110,7 +110,7 @@ static inline void v_store_digests(const uint32_t *h, size_t width,
 	}
 }
 
-#include "asic/kernel_lanes.h"
+#include "asic/kernel_lanes.inc"
 
 const char avx2_compiler[] = KERNEL_COMPILER;
 

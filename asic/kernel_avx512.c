@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include <immintrin.h>
-
 #include "asic/kernel_impl.h"
+
+#include <immintrin.h>
 
 /* AVX-512: rotations and every three-input function are one operation. */
 #define V __m512i
@@ -112,7 +112,7 @@ static inline void v_store_digests(const uint32_t *h, size_t width,
 	}
 }
 
-#include "asic/kernel_lanes.h"
+#include "asic/kernel_lanes.inc"
 
 const char avx512_compiler[] = KERNEL_COMPILER;
 

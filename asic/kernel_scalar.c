@@ -7,7 +7,7 @@
 /*
  * The kernel for every machine, and the one that other kernels fall back to
  * for messages that fill no vector. The same shortcuts as the vector kernels
- * (see kernel_lanes.h), fully unrolled, since one stream fits the caches.
+ * (see kernel_lanes.inc), fully unrolled, since one stream fits the caches.
  */
 const char scalar_compiler[] = KERNEL_COMPILER;
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "rpc/noise.h"
 
-#include <assert.h>
 #include <sodium.h>
+
+#include <assert.h>
 #include <string.h>
 
 /*

@@ -2,6 +2,7 @@
 #include "rpc/noise_cipher.h"
 
 #include <sodium.h>
+
 #include <string.h>
 
 /* Section numbers are those of the Noise specification, revision 34. */

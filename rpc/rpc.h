@@ -37,8 +37,8 @@ struct rpc_method {
 	const struct message *up;    /* chunks caller to callee; NULL: none */
 	const struct message *down;  /* chunks callee to caller; NULL: none */
 	size_t max_request;	     /* bytes packed; 0: 16 KiB */
-	size_t max_chunk;     /* likewise, either direction; at most 128 KiB */
-	size_t max_reply;     /* likewise */
+	size_t max_chunk; /* likewise, either direction; at most 128 KiB */
+	size_t max_reply; /* likewise */
 	/* At once per session, with those that lost their caller and are still
 	 * served (of all sessions); 0: 16; more: busy. */
 	unsigned max_streams;

@@ -25,9 +25,9 @@ void buf_add(struct buf *b, const void *p, size_t n);
 void buf_add_str(struct buf *b, const char *s);
 void buf_printf(struct buf *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-void buf_drop(struct buf *b, size_t n);	 /* removes the first n bytes */
+void buf_drop(struct buf *b, size_t n);	     /* removes the first n bytes */
 uint8_t *buf_take(struct buf *b, size_t *n); /* caller frees; b is empty */
-const char *buf_str(struct buf *b);	 /* NUL-terminated view */
+const char *buf_str(struct buf *b);	     /* NUL-terminated view */
 
 void buf_u8(struct buf *b, uint8_t v);
 void buf_be16(struct buf *b, uint16_t v);

@@ -28,21 +28,21 @@
  *		ping_fields);
  */
 enum field_type {
-	FIELD_T_BOOL,	/* bool */
-	FIELD_T_U64,	/* uint64_t; limit = greatest value, 0 = any */
-	FIELD_T_I64,	/* int64_t */
-	FIELD_T_F64,	/* double, finite */
-	FIELD_T_STR,	/* char *, NULL travels as nil; limit = bytes */
-	FIELD_T_BYTES,	/* struct bytes; hex in JSON; limit = bytes */
-	FIELD_T_FIXED,	/* uint8_t[limit]; hex in JSON */
-	FIELD_T_OPT_U64, /* struct opt_u64; nil or null when not set */
+	FIELD_T_BOOL,	   /* bool */
+	FIELD_T_U64,	   /* uint64_t; limit = greatest value, 0 = any */
+	FIELD_T_I64,	   /* int64_t */
+	FIELD_T_F64,	   /* double, finite */
+	FIELD_T_STR,	   /* char *, NULL travels as nil; limit = bytes */
+	FIELD_T_BYTES,	   /* struct bytes; hex in JSON; limit = bytes */
+	FIELD_T_FIXED,	   /* uint8_t[limit]; hex in JSON */
+	FIELD_T_OPT_U64,   /* struct opt_u64; nil or null when not set */
 	FIELD_T_OPT_FIXED, /* struct bytes of n 0 or limit; nil when 0 */
-	FIELD_T_MSG,	/* an embedded struct with a table of its own */
-	FIELD_T_LIST,	/* struct list of structs; limit = count */
-	FIELD_T_STRS,	/* struct strs; limit = count; each <= 256 bytes */
-	FIELD_T_U32S,	/* struct u32s, ascending; limit = count; packed as
-			 * one bin of LEB128 differences (first value, then
-			 * each minus the one before) */
+	FIELD_T_MSG,	   /* an embedded struct with a table of its own */
+	FIELD_T_LIST,	   /* struct list of structs; limit = count */
+	FIELD_T_STRS,	   /* struct strs; limit = count; each <= 256 bytes */
+	FIELD_T_U32S,	   /* struct u32s, ascending; limit = count; packed as
+			    * one bin of LEB128 differences (first value, then
+			    * each minus the one before) */
 };
 
 #define STRS_MAX_TEXT 256 /* bytes of one text of a FIELD_T_STRS */
@@ -82,23 +82,29 @@ struct message {
 	size_t nfields;
 };
 
-#define MESSAGE(name_, struct_, fields_)                                       \
-	{name_, sizeof(struct_), fields_, sizeof(fields_) / sizeof((fields_)[0])}
-#define FIELD_(type_, s, m, lim, sub_, doc_)                                   \
-	{#m, type_, offsetof(s, m), lim, sub_, doc_, 0}
+#define MESSAGE(name_, struct_, fields_) \
+	{ \
+		name_, sizeof(struct_), fields_, \
+		    sizeof(fields_) / sizeof((fields_)[0]) \
+	}
+#define FIELD_(type_, s, m, lim, sub_, doc_) \
+	{ \
+#m, type_, offsetof(s, m), lim, sub_, doc_, 0 \
+	}
 #define FIELD_BOOL(s, m, doc) FIELD_(FIELD_T_BOOL, s, m, 0, NULL, doc)
 #define FIELD_U64(s, m, max, doc) FIELD_(FIELD_T_U64, s, m, max, NULL, doc)
 #define FIELD_I64(s, m, doc) FIELD_(FIELD_T_I64, s, m, 0, NULL, doc)
 #define FIELD_F64(s, m, doc) FIELD_(FIELD_T_F64, s, m, 0, NULL, doc)
 #define FIELD_STR(s, m, max, doc) FIELD_(FIELD_T_STR, s, m, max, NULL, doc)
 #define FIELD_BYTES(s, m, max, doc) FIELD_(FIELD_T_BYTES, s, m, max, NULL, doc)
-#define FIELD_FIXED(s, m, doc)                                                 \
+#define FIELD_FIXED(s, m, doc) \
 	FIELD_(FIELD_T_FIXED, s, m, sizeof(((s *)0)->m), NULL, doc)
 #define FIELD_OPT_U64(s, m, doc) FIELD_(FIELD_T_OPT_U64, s, m, 0, NULL, doc)
-#define FIELD_OPT_FIXED(s, m, n, doc)                                          \
+#define FIELD_OPT_FIXED(s, m, n, doc) \
 	FIELD_(FIELD_T_OPT_FIXED, s, m, n, NULL, doc)
 #define FIELD_MSG(s, m, sub, doc) FIELD_(FIELD_T_MSG, s, m, 0, sub, doc)
-#define FIELD_LIST(s, m, max, sub, doc) FIELD_(FIELD_T_LIST, s, m, max, sub, doc)
+#define FIELD_LIST(s, m, max, sub, doc) \
+	FIELD_(FIELD_T_LIST, s, m, max, sub, doc)
 #define FIELD_STRS(s, m, max, doc) FIELD_(FIELD_T_STRS, s, m, max, NULL, doc)
 #define FIELD_U32S(s, m, max, doc) FIELD_(FIELD_T_U32S, s, m, max, NULL, doc)
 

@@ -4,10 +4,11 @@
 #include "node/base/log.h"
 #include "node/base/word.h"
 
+#include <sodium.h>
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -56,8 +56,8 @@ size_t unpack_array(struct unpack *u); /* element count, never > bytes left */
 uint64_t unpack_uint(struct unpack *u);
 int64_t unpack_int(struct unpack *u); /* also non-negative ones */
 bool unpack_bool(struct unpack *u);
-bool unpack_nil(struct unpack *u); /* consumes a nil if one is next */
-double unpack_double(struct unpack *u);	/* integers convert */
+bool unpack_nil(struct unpack *u);	/* consumes a nil if one is next */
+double unpack_double(struct unpack *u); /* integers convert */
 struct bytes unpack_str(struct unpack *u, size_t max); /* borrowed, UTF-8 */
 struct bytes unpack_bin(struct unpack *u, size_t max); /* borrowed */
 void unpack_skip(struct unpack *u); /* one value of any type, maps too */

@@ -3,8 +3,9 @@
 
 #include "node/base/mem.h"
 
-#include <assert.h>
 #include <sodium.h>
+
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
