@@ -4,5 +4,7 @@ hn_test(unit test_membership LINKS hn_mesh)
 hn_test(unit test_invite LINKS hn_mesh LABELS threads)
 hn_test(unit test_access LINKS hn_mesh)
 hn_test(unit test_peers LINKS hn_mesh)
-hn_test(unit test_mesh LINKS hn_mesh LABELS threads TIMEOUT 180
-	SOURCES ${CMAKE_SOURCE_DIR}/test/support/nodes.c)
+foreach(name mesh enrol)
+	hn_test(unit test_${name} LINKS hn_mesh LABELS threads TIMEOUT 180
+		SOURCES ${CMAKE_SOURCE_DIR}/test/support/nodes.c)
+endforeach()
