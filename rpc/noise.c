@@ -127,6 +127,7 @@ struct noise {
 	/* Results of this message's DHs by token, for noise_read_psks. */
 	uint8_t dh[NOISE_SS - NOISE_EE + 1][KEY];
 	bool have_dh[NOISE_SS - NOISE_EE + 1];
+	bool bad_dh; /* one of them has no result: no psk helps */
 };
 
 /* HKDF (4.3): `count` outputs, 2 or 3, from the chaining key and ikm. */
@@ -286,12 +287,14 @@ static bool mix_dh(struct noise *n, uint8_t token)
 	const bool peer_static =
 	    token == NOISE_SS || token == (n->initiator ? NOISE_ES : NOISE_SE);
 
-	if (!n->have_dh[i]) {
-		if (crypto_scalarmult(n->dh[i], own_static ? n->s : n->st.e,
-				      peer_static ? n->st.rs : n->st.re) != 0)
-			return false;
+	if (!n->have_dh[i] && !n->bad_dh) {
 		n->have_dh[i] = true;
+		n->bad_dh =
+		    crypto_scalarmult(n->dh[i], own_static ? n->s : n->st.e,
+				      peer_static ? n->st.rs : n->st.re) != 0;
 	}
+	if (n->bad_dh)
+		return false;
 	mix_key(&n->st, n->dh[i]);
 	return true;
 }
