@@ -175,8 +175,3 @@ enum err header_parse(const char *hex, size_t n,
 	buf_release(&b);
 	return e;
 }
-
-void header_set_nonce(uint8_t header[static HEADER_SIZE], uint32_t nonce)
-{
-	put_le32(header + 76, nonce);
-}

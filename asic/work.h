@@ -48,6 +48,5 @@ void digest_show(const uint8_t digest[static 32], char out[static 65]);
 enum err header_parse(const char *hex, size_t n,
 		      uint8_t out[static HEADER_SIZE],
 		      struct buf *why) HN_CHECK;
-void header_set_nonce(uint8_t header[static HEADER_SIZE], uint32_t nonce);
 
 #endif

@@ -21,16 +21,6 @@ static bool kind_goes_on(unsigned kind)
 	return kind == FRAME_OPEN || kind == FRAME_DATA || kind == FRAME_END;
 }
 
-const char *frame_kind_name(unsigned kind)
-{
-	static const char *const names[] = {
-	    [FRAME_OPEN] = "open",	   [FRAME_DATA] = "data",
-	    [FRAME_DATA_END] = "data-end", [FRAME_CREDIT] = "credit",
-	    [FRAME_END] = "end",	   [FRAME_CANCEL] = "cancel",
-	};
-	return kind_known(kind) ? names[kind] : "?";
-}
-
 enum err frame_next(struct reader *r, struct frame *f, bool *known)
 {
 	struct frame g;

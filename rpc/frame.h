@@ -95,6 +95,4 @@ enum err frame_cancel_unpack(const struct frame *f, enum err *why) HN_CHECK;
 void frame_text(char out[static FRAME_TEXT_MAX + 1], const void *text,
 		size_t n);
 
-const char *frame_kind_name(unsigned kind); /* "open"; "?" when unknown */
-
 #endif

@@ -546,11 +546,6 @@ const struct rpc_method *rpc_stream_method(struct rpc_stream *st)
 	return st->m;
 }
 
-uint64_t rpc_stream_deadline(struct rpc_stream *st)
-{
-	return st->deadline;
-}
-
 size_t rpc_streams(struct rpc *r, struct session *s)
 {
 	const struct chan *c = session_user(s);

@@ -112,7 +112,8 @@ enum err rpc_call(struct rpc *r, struct session *s, const char *method,
 		  struct rpc_stream **out) HN_CHECK;
 
 /* The callee hears of chunks, room, and of the caller's end (ERR_CANCELED,
- * ERR_GONE, ERR_TIMEOUT; not after rpc_reply or rpc_fail). */
+ * ERR_GONE, ERR_TIMEOUT, or the reason that the caller gives; not after
+ * rpc_reply or rpc_fail). */
 void rpc_serve(struct rpc_stream *st, const struct rpc_ops *ops, void *arg);
 
 /* One chunk. ERR_BUSY: no credit left or the link is full, nothing was
@@ -135,7 +136,6 @@ void rpc_hold(struct rpc_stream *st, bool held);
 
 struct session *rpc_stream_session(struct rpc_stream *st); /* NULL if down */
 const struct rpc_method *rpc_stream_method(struct rpc_stream *st);
-uint64_t rpc_stream_deadline(struct rpc_stream *st); /* loop_ms; 0: none */
 
 /* Streams open on a session now, both directions. */
 size_t rpc_streams(struct rpc *r, struct session *s);

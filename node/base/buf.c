@@ -109,13 +109,6 @@ void buf_be32(struct buf *b, uint32_t v)
 	b->n += 4;
 }
 
-void buf_be64(struct buf *b, uint64_t v)
-{
-	buf_reserve(b, 8);
-	put_be64(b->p + b->n, v);
-	b->n += 8;
-}
-
 struct reader reader_of(const void *p, size_t n)
 {
 	/* NULL + 0 is undefined in C, an empty reader is not. */
@@ -156,12 +149,6 @@ uint32_t read_be32(struct reader *r)
 {
 	const uint8_t *p = read_bytes(r, 4);
 	return p ? get_be32(p) : 0;
-}
-
-uint64_t read_be64(struct reader *r)
-{
-	const uint8_t *p = read_bytes(r, 8);
-	return p ? get_be64(p) : 0;
 }
 
 void hex_encode(const void *p, size_t n, char *out)
@@ -212,34 +199,5 @@ enum err hex_decode_buf(const char *hex, size_t len, size_t max,
 			   NULL))
 		return ERR_INPUT;
 	out->n += len / 2;
-	return OK;
-}
-
-#define B64 sodium_base64_VARIANT_URLSAFE_NO_PADDING
-
-char *base64url_dup(const void *p, size_t n)
-{
-	assert(n < BUF_MAX / 2);
-	const size_t size = sodium_base64_encoded_len(n, B64);
-	char *s = xmalloc(size);
-	return sodium_bin2base64(s, size, p, n, B64);
-}
-
-enum err base64url_decode(const char *s, size_t len, size_t max,
-			  struct buf *out)
-{
-	if (len / 4 * 3 > max)
-		return ERR_LIMIT;
-	/* One byte more than the text can hold, so that only our own limit
-	 * and never the room decides. */
-	const size_t room = len / 4 * 3 + 3;
-	size_t n;
-	buf_reserve(out, room);
-	if (sodium_base642bin(out->p + out->n, room, s, len, NULL, &n, NULL,
-			      B64))
-		return ERR_INPUT;
-	if (n > max)
-		return ERR_LIMIT;
-	out->n += n;
 	return OK;
 }

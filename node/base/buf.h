@@ -32,7 +32,6 @@ const char *buf_str(struct buf *b);	     /* NUL-terminated view */
 void buf_u8(struct buf *b, uint8_t v);
 void buf_be16(struct buf *b, uint16_t v);
 void buf_be32(struct buf *b, uint32_t v);
-void buf_be64(struct buf *b, uint64_t v);
 
 /*
  * A bounded reader with a sticky failure: after the first read past the end
@@ -47,7 +46,6 @@ struct reader reader_of(const void *p, size_t n);
 uint8_t read_u8(struct reader *r);
 uint16_t read_be16(struct reader *r);
 uint32_t read_be32(struct reader *r);
-uint64_t read_be64(struct reader *r);
 const uint8_t *read_bytes(struct reader *r, size_t n); /* NULL if failed */
 size_t reader_left(const struct reader *r);
 
@@ -94,10 +92,5 @@ bool hex_decode(const char *hex, void *out, size_t n);
 /* Any even number of digits, at most max bytes; ERR_INPUT or ERR_LIMIT. */
 enum err hex_decode_buf(const char *hex, size_t len, size_t max,
 			struct buf *out) HN_CHECK;
-
-/* URL-safe base64 without padding (RFC 4648 section 5). */
-char *base64url_dup(const void *p, size_t n);
-enum err base64url_decode(const char *s, size_t len, size_t max,
-			  struct buf *out) HN_CHECK;
 
 #endif

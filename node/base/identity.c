@@ -41,11 +41,6 @@ int node_id_cmp(const struct node_id *a, const struct node_id *b)
 	return memcmp(a->b, b->b, NODE_ID_SIZE);
 }
 
-bool node_id_is_zero(const struct node_id *a)
-{
-	return sodium_is_zero(a->b, NODE_ID_SIZE);
-}
-
 /* Order and content are for ever: people write these names down. 128 each,
  * so that seven bits of the hash choose evenly. */
 static const char animals[][10] = {

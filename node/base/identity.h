@@ -23,7 +23,6 @@ struct node_id {
 
 bool node_id_eq(const struct node_id *a, const struct node_id *b);
 int node_id_cmp(const struct node_id *a, const struct node_id *b);
-bool node_id_is_zero(const struct node_id *a);
 
 /* "fox-amber-7d21": two words and four hex digits drawn from the key's hash;
  * for people, never for trust. */

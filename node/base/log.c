@@ -102,11 +102,6 @@ void log_node(const char *name)
 	pthread_mutex_unlock(&mutex);
 }
 
-const char *log_level_name(enum log_level level)
-{
-	return level_names[clamp(level)];
-}
-
 /* Levels */
 
 static bool level_parse(const char *s, size_t n, enum log_level *out)

@@ -40,7 +40,6 @@ void log_colour(bool allowed);
 enum err log_levels_parse(const char *spec) HN_CHECK;
 enum log_level log_level_of(const char *area); /* what log_raise added too */
 void log_raise(int by); /* SIGUSR1: more detail; 0 takes it back */
-const char *log_level_name(enum log_level level);
 
 void log_at(enum log_level level, const char *area, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

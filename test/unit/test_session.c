@@ -552,7 +552,7 @@ static void test_control_socket(void **state)
 	assert_int_equal(session_kind(a->s), SESSION_CONTROL);
 	assert_int_equal(session_kind(z->s), SESSION_CONTROL);
 	assert_null(session_hash(z->s));
-	assert_true(node_id_is_zero(session_peer(z->s)));
+	assert_true(node_id_eq(session_peer(z->s), &(struct node_id){{0}}));
 	assert_int_equal(hub_each(z->hub, NULL, NULL), 0);
 	assert_int_equal(z->admits, 0);
 	hnode_send(a->s, "hello", 5);
