@@ -689,10 +689,12 @@ void hub_ended(struct session *s)
 	if (s->dial) {
 		struct hub_dial *d = s->dial;
 		s->dial = NULL;
-		if (s->was_up)
+		if (s->was_up) {
 			d->s = NULL; /* dial_done says that it ended */
-		else
+			dial_finish(d, s->why ? s->why : ERR_GONE, s->text);
+		} else {
 			dial_failed(d, s);
+		}
 	}
 	if (!s->was_up || s->control)
 		return;

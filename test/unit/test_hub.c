@@ -727,6 +727,25 @@ static void test_strangers_sessions_are_bounded(void **state)
 	assert_int_equal(dial(&d, z, w), OK); /* our own dials are */
 }
 
+static void close_at_once(void *arg, struct session *s)
+{
+	(void)arg;
+	session_close(s, ERR_DENIED, "not you");
+}
+
+static void test_dial_of_a_session_closed_in_up_ends_at_once(void **state)
+{
+	struct dialling d;
+	(void)state;
+
+	a->o.up = close_at_once;
+	start_both();
+	const uint64_t from = loop_ms(b->loop);
+	assert_int_equal(dial(&d, a, z), ERR_DENIED);
+	assert_string_equal(d.text, "not you");
+	assert_true(loop_ms(b->loop) - from < 2000);
+}
+
 static void test_dial_that_nobody_answers(void **state)
 {
 	struct dialling d;
@@ -795,6 +814,7 @@ int main(void)
 	    T(test_copied_key_is_reported),
 	    T(test_flood_is_closed_unread),
 	    T(test_strangers_sessions_are_bounded),
+	    T(test_dial_of_a_session_closed_in_up_ends_at_once),
 	    T(test_dial_that_nobody_answers),
 	    T(test_dial_of_a_closed_port),
 	    T(test_dial_can_be_canceled),
