@@ -211,11 +211,14 @@ static void say_sum(const struct job_info *i)
 {
 	struct buf b = {0}, note = {0};
 
+	if (!i->hashes)
+		return;
 	out_count(&b, i->hashes);
-	buf_printf(&b, " hashes in %.1f s, ", i->seconds);
+	buf_printf(&b, " hash%s in %.*f s, ", i->hashes == 1 ? "" : "es",
+		   i->seconds < 1 ? 3 : 1, i->seconds);
 	out_rate(&b, i->rate);
 	out("%s, %" PRIu64 " peer%s, %.1f %% checked\n", buf_str(&b), i->peers,
-	    i->peers == 1 ? "" : "s", i->checked * 100);
+	    out_s(i->peers), i->checked * 100);
 	buf_release(&b);
 	if (i->note && *i->note) {
 		out_wrap(&note, i->note, 0);
@@ -466,7 +469,10 @@ static int run_submit(struct cli *c)
 		out_message(&job_made_message, made);
 	} else {
 		out("%s\n", made->job);
-		out_note("follow it: hnode job show %s", made->job);
+		bool named = config_from(&c->cfg, "data-dir");
+		out_note("follow it: hnode job show %s%s%s", made->job,
+			 named ? " --data-dir " : "",
+			 named ? c->cfg.data_dir : "");
 	}
 	return code;
 }
@@ -527,11 +533,15 @@ static int run_jobs(struct cli *c)
 			table_cell(t, GREEN, "0x%08" PRIx64, i->nonce.v);
 		else
 			table_cell(t, PLAIN, "%s",
-				   i->error && *i->error ? i->error : "-");
+				   i->error && *i->error       ? i->error
+				   : !strcmp(i->state, "done") ? "nothing"
+							       : "-");
 		buf_release(&rate);
 		buf_release(&time);
 	}
 	table_print(t);
+	if (!l->jobs.n)
+		out_note("no job yet: see `hnode submit search --help`");
 	return 0;
 }
 

@@ -126,12 +126,12 @@ static void show_topics(const struct list *topics)
 	const struct topic_info *t = topics->items;
 
 	for (size_t i = 0; i < topics->n; i++)
-		line(i ? "" : "topics", "%s (%s), %" PRIu64 " others",
+		line(i ? "" : "topics", "%s (%s), %" PRIu64 " other%s",
 		     t[i].topic,
 		     t[i].offered  ? "offered"
 		     : t[i].joined ? "joined"
 				   : "followed",
-		     t[i].peers);
+		     t[i].peers, out_s(t[i].peers));
 }
 
 static void show_devices(const struct list *devices)
@@ -140,14 +140,19 @@ static void show_devices(const struct list *devices)
 
 	for (size_t i = 0; i < devices->n; i++) {
 		struct buf b = {0};
-		out_rate(&b, d[i].rate);
-		buf_printf(&b, ", %" PRIu64 " units at work, ", d[i].running);
+		if (d[i].rate) {
+			out_rate(&b, d[i].rate);
+			buf_add_str(&b, ", ");
+		}
+		buf_printf(&b, "%" PRIu64 " unit%s at work, ", d[i].running,
+			   out_s(d[i].running));
 		out_count(&b, d[i].hashes);
 		line(i ? "" : "devices",
-		     "%s %s, %" PRIu64 " threads, kernel %s", d[i].id,
+		     "%s %s, %" PRIu64 " thread%s, kernel %s", d[i].id,
 		     d[i].model ? d[i].model : "-", d[i].threads,
-		     d[i].kernel ? d[i].kernel : "-");
-		line("", "%s hashes", buf_str(&b));
+		     out_s(d[i].threads), d[i].kernel ? d[i].kernel : "-");
+		line("", "%s hash%s", buf_str(&b),
+		     d[i].hashes == 1 ? "" : "es");
 		buf_release(&b);
 	}
 }
@@ -167,6 +172,7 @@ static void show_status(const struct node_status *s)
 	hex_encode(s->id, sizeof(s->id), hex);
 	line("id", "%s", hex);
 	line("name", "%s", s->name);
+	buf_clear(&b);
 	out_age(&b, s->uptime_ms);
 	buf_add_str(&b, ", ");
 	out_bytes(&b, s->rss_kib * 1024);
@@ -181,8 +187,9 @@ static void show_status(const struct node_status *s)
 		line("port", "none (--no-listen), dht %s", s->dht);
 	for (size_t i = 0; i < s->address.n; i++)
 		line(i ? "" : "address", "%s", s->address.items[i]);
-	line("peers", "%" PRIu64 " sessions, %" PRIu64 " nodes known",
-	     s->sessions, s->peers_known);
+	line("peers", "%" PRIu64 " session%s, %" PRIu64 " other node%s known",
+	     s->sessions, out_s(s->sessions), s->peers_known,
+	     out_s(s->peers_known));
 	line("jobs", "%" PRIu64 " open", s->jobs_open);
 	buf_clear(&b);
 	put_caps(&s->offers, &b);
@@ -265,7 +272,7 @@ const struct verb verb_id = {
 
 /* --- offers and topics --- */
 
-static void show_offers(const struct offer_list *l)
+static void show_offers(const struct offer_list *l, bool all)
 {
 	static const char *const heads[] = {"OFFER", ">RATE", ">FREE",
 					    ">DEVICES", ">SLOTS"};
@@ -286,6 +293,9 @@ static void show_offers(const struct offer_list *l)
 		table_print(t);
 	else
 		table_free(t);
+	if (!l->offers.n && all)
+		out_note("nothing is offered; `hnode offer hash/sha256d` "
+			 "offers this machine's processor");
 	buf_release(&b);
 }
 
@@ -321,7 +331,7 @@ static int topic_call(struct cli *c, const char *method, const char *topic)
 	if (c->cfg.json)
 		out_message(m->reply ? m->reply : &message_empty, reply);
 	else if (m->reply == &offer_list_message)
-		show_offers(reply);
+		show_offers(reply, !topic);
 	else if (m->reply == &topic_list_message)
 		show_topic_table(reply);
 	return 0;

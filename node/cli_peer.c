@@ -107,7 +107,7 @@ static bool only_self(const struct peers_list *l)
 	const struct peer_info *p = l->peers.items;
 
 	for (size_t i = 0; i < l->peers.n; i++)
-		if (!p[i].state || strcmp(p[i].state, "self") != 0)
+		if (!p[i].path || strcmp(p[i].path, "self") != 0)
 			return false;
 	return true;
 }
@@ -166,12 +166,18 @@ static int run_peers(struct cli *c)
 	const struct peers_list *l;
 
 	int code = list_peers(c, "peers.list", &q, o->wide, &l);
-	if (!code && !c->cfg.json && only_self(l))
-		out_note("nobody else yet: give --bootstrap HOST:PORT to the "
-			 "node, `hnode dial ID@HOST:PORT`, or start another "
-			 "node on this network; `hnode status` says what is "
+	if (code || c->cfg.json || !only_self(l))
+		return code;
+	if (o->topic)
+		out_note("nobody else is seen under %s; `hnode peers` lists "
+			 "all nodes, --wait 30s waits longer",
+			 o->topic);
+	else
+		out_note("nobody else yet: start another node on this network, "
+			 "give this one --bootstrap\nHOST:PORT, or use `hnode "
+			 "dial ID@HOST:PORT`; `hnode status` says what is "
 			 "wrong");
-	return code;
+	return 0;
 }
 
 const struct verb verb_peers = {
@@ -399,9 +405,9 @@ static int run_ping(struct cli *c)
 		ping_json(s, &sum, each);
 		return 0;
 	}
-	out("%" PRIu64 " round trips: min %.2f, avg %.2f, max %.2f ms\n", sum.n,
-	    (double)sum.min / 1000, (double)sum.total / 1000 / (double)sum.n,
-	    (double)sum.max / 1000);
+	out("%" PRIu64 " round trip%s: min %.2f, avg %.2f, max %.2f ms\n",
+	    sum.n, out_s(sum.n), (double)sum.min / 1000,
+	    (double)sum.total / 1000 / (double)sum.n, (double)sum.max / 1000);
 	json_free(each);
 	return 0;
 }
@@ -410,7 +416,7 @@ const struct verb verb_ping = {
     .name = "ping",
     .args = "PEER",
     .summary = "round trips to a peer over its session",
-    .more = "PEER is a name, an id, or the first digits of an id.",
+    .more = "PEER is a name or an id, or how one of them begins.",
     .example = "hnode ping fox-amber-7d21 -c 10",
     VERB_OPTS(ping_opts, struct ping_opts),
     .min_args = 1,
@@ -442,7 +448,8 @@ static void show_info(const struct node_info *n)
 	    n->suites & 2 ? " AESGCM" : "");
 	for (size_t i = 0; i < n->address.n; i++)
 		out("%-9s %s\n", i ? "" : "address", n->address.items[i]);
-	out("offers    %s %s\n", buf_str(&offers), best ? buf_str(&rate) : "");
+	out("offers    %s%s%s\n", buf_str(&offers), best ? " " : "",
+	    best ? buf_str(&rate) : "");
 	out("methods\n");
 	for (size_t i = 0; i < n->methods.n; i++)
 		out("  %-18s %-8s %s\n", or_dash(m[i].name),

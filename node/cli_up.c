@@ -161,7 +161,7 @@ static int run_up(struct cli *c)
 const struct verb verb_up = {
     .name = "up",
     .args = "[-d]",
-    .summary = "the same, and with -d in the background",
+    .summary = "run a node here, with -d in the background",
     .example = "hnode up -d --offer hash/sha256d",
     VERB_OPTS(up_opts, struct up_opts),
     .node = true,

@@ -134,10 +134,8 @@ static const struct verb *pick(int argc, char **argv, int *used, int *code)
 		*used = 3;
 	} else if ((v = verb_named(first))) {
 		*used = 2;
-	} else if (verb_is_group(first) &&
-		   (!*second || !strcmp(second, "--help") ||
-		    !strcmp(second, "-h"))) {
-		if (*second) {
+	} else if (verb_is_group(first) && (!*second || second[0] == '-')) {
+		if (!strcmp(second, "--help") || !strcmp(second, "-h")) {
 			help_group(first);
 			*code = out_flush(0);
 		} else {
@@ -150,9 +148,9 @@ static const struct verb *pick(int argc, char **argv, int *used, int *code)
 		const char *name = verb_is_group(first) ? both : first;
 		const char *best = nearest(name);
 		*code = out_fail(ERR_INPUT,
-				 "there is no `hnode %s`%s%s%s; `hnode help` "
+				 "there is no `hnode %s`%s%s%s `hnode help` "
 				 "lists what there is",
-				 name, best ? "; did you mean `hnode " : "",
+				 name, best ? "; did you mean `hnode " : ";",
 				 best ? best : "", best ? "`?" : "");
 	}
 	free(both);
@@ -164,7 +162,7 @@ static int check_args(const struct cli *c)
 	const struct verb *v = c->verb;
 
 	if (c->args.n < v->min_args)
-		return cli_usage(c, "it needs %s", v->args);
+		return cli_usage(c, "`hnode %s` needs %s", v->name, v->args);
 	if (c->args.n <= v->max_args)
 		return 0;
 	const char *extra = c->args.items[v->max_args];

@@ -251,6 +251,11 @@ void out_age(struct buf *b, uint64_t ms)
 		buf_printf(b, "%" PRIu64 " d", s / 86400);
 }
 
+const char *out_s(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 /* --- tables --- */
 
 #define COLUMN_GAP 2
@@ -425,7 +430,7 @@ static void put_facts(const struct progress_state *p, struct buf *b)
 	buf_add_str(b, "  ETA ");
 	out_clock(b, p->eta_s);
 	buf_printf(b, "  %" PRIu64 " peer%s  checked %.1f %%", p->peers,
-		   p->peers == 1 ? "" : "s", p->checked * 100);
+		   out_s(p->peers), p->checked * 100);
 }
 
 void progress_bar(const struct progress_state *p, struct buf *b)

@@ -45,6 +45,7 @@ int out_fail_as(const char *name, int exit, const char *fmt, ...)
 int out_flush(int code);
 
 /* --- units --- */
+const char *out_s(uint64_t n); /* 1 peer, 2 peers: "", "s" */
 void out_rate(struct buf *b, uint64_t hashes_per_s); /* 88.1 MH/s; 0: - */
 void out_count(struct buf *b, uint64_t n);	     /* 1,234,567 */
 void out_bytes(struct buf *b, uint64_t n);	     /* 1.5 MiB */
