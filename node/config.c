@@ -289,6 +289,17 @@ static enum err set_from(struct config *c, const struct opt *o,
 	return OK;
 }
 
+/* net.listen without its section. Of a value that a flag switches off, as the
+ * flag's own variable HNODE_NO_LISTEN says the opposite. */
+static bool short_variable(const struct opt *o, char out[VARIABLE_MAX])
+{
+	const char *dot = o->type == OPT_NOT ? strchr(o->key, '.') : NULL;
+
+	if (dot)
+		variable_of(dot + 1, out);
+	return dot != NULL;
+}
+
 /* The variable named after the key, or the one after the flag. The latter of
  * net.listen is HNODE_NO_LISTEN: it says the opposite. */
 static enum err from_environment(struct config *c, size_t i, struct arena *a,
@@ -302,6 +313,8 @@ static enum err from_environment(struct config *c, size_t i, struct arena *a,
 	variable_of(o.flag, weaker);
 	const char *text = getenv(name);
 	const char *said = name;
+	if (!text && short_variable(&o, name))
+		text = getenv(name);
 	if (text) {
 		if (o.type == OPT_NOT)
 			o.type = OPT_BOOL;
@@ -333,8 +346,27 @@ static bool known_variable(const char *name, size_t n)
 		variable_of(rows[i].flag, known);
 		if (strlen(known) == n && !memcmp(known, name, n))
 			return true;
+		if (short_variable(&rows[i], known) && strlen(known) == n &&
+		    !memcmp(known, name, n))
+			return true;
 	}
 	return false;
+}
+
+const char *config_nearest(const char *variable, struct arena *a)
+{
+	struct near n = near_of(variable);
+	char known[VARIABLE_MAX];
+
+	for (size_t i = 0; i < NROWS; i++) {
+		if (!rows[i].key)
+			continue;
+		variable_of(rows[i].key, known);
+		near_try(&n, arena_printf(a, "%s", known));
+		variable_of(rows[i].flag, known);
+		near_try(&n, arena_printf(a, "%s", known));
+	}
+	return n.best;
 }
 
 static void note_unknown(struct config *c, struct arena *a)

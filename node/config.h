@@ -47,6 +47,8 @@ const struct opt *config_rows(size_t *n, size_t *common);
 enum opt_from config_from(const struct config *c, const char *flag);
 /* "HNODE_NET_PORT"; false when the row has no variable. */
 bool config_variable(const struct opt *o, char *out, size_t size);
+/* The variable that a mistyped one may stand for, in the arena; or NULL. */
+const char *config_nearest(const char *variable, struct arena *a);
 
 /*
  * Defaults and environment into *c; flags come by opt_parse with config_table

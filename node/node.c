@@ -231,9 +231,13 @@ static void say_who(const struct node *n)
 	log_info("node", "id %s name %s (%s %s/node.key)", node_hex(id),
 		 node_str(id), n->fresh ? "new key in" : "key in",
 		 n->cfg->data_dir);
-	for (size_t i = 0; i < n->cfg->unknown.n; i++)
-		log_warn("node", "%s is no setting of hnode: ignored",
-			 n->cfg->unknown.items[i]);
+	for (size_t i = 0; i < n->cfg->unknown.n; i++) {
+		const char *said = n->cfg->unknown.items[i];
+		const char *near = config_nearest(said, &n->c->arena);
+		log_warn("node", "%s is no setting of hnode: ignored%s%s%s",
+			 said, near ? "; did you mean " : "", near ? near : "",
+			 near ? "?" : "");
+	}
 }
 
 /* The mesh has said which one it is, its ports and what it offers. */
