@@ -182,14 +182,23 @@ void check_note(const struct check_report *r, struct buf *out)
 					: "nothing was done");
 		return;
 	}
+	if (!r->pieces) {
+		buf_printf(out,
+			   "%" PRIu64 " shares expected of others, %" PRIu64
+			   " reported, each hashed again; nothing was scanned "
+			   "again, so that nothing proves their work",
+			   r->expected, r->reported);
+		return;
+	}
 	buf_printf(out,
 		   "%" PRIu64 " shares expected of others, %" PRIu64
 		   " reported, each hashed again; %.2f %% of their work "
 		   "re-scanned in %" PRIu64
-		   " pieces; a peer that skipped x stays unseen with "
+		   " piece%s; a peer that skipped x stays unseen with "
 		   "probability at most (1-0.22x)^s, s = %" PRIu64
 		   " for the least checked one (x = 10 %%: %.2g); a withheld "
 		   "winner is seen only with probability %.2g",
-		   r->expected, r->reported, 100 * c, r->pieces, r->fewest,
+		   r->expected, r->reported, 100 * c, r->pieces,
+		   r->pieces == 1 ? "" : "s", r->fewest,
 		   pow(1 - 0.022, (double)r->fewest), c);
 }

@@ -329,6 +329,8 @@ static void on_tried(void *arg, enum err e, struct session *s, const char *text)
 			peer_on_session(q);
 	} else {
 		note_failure(a->peer, t->address, text ? text : err_str(e));
+		if (e == ERR_DENIED && text && strstr(text, LEFT_OUT))
+			mesh_left_out(a->peer->all->m, a->peer->name);
 		a->e = e;
 		free(a->why);
 		/* Some sentences name the address already. */

@@ -130,7 +130,7 @@ enum err mesh_on_admit(void *arg, const struct session_hello *hello,
 	if (m->enrol)
 		return OK;
 	if (membership_excludes(m->membership, &hello->id)) {
-		buf_add_str(why, "this node was left out of the mesh");
+		buf_add_str(why, "this node was " LEFT_OUT);
 		return ERR_DENIED;
 	}
 	if (peers_dropped(m->peers, &hello->id)) {
@@ -361,14 +361,42 @@ bool mesh_readdress(struct mesh *m)
 	return changed;
 }
 
+/* The list of those left out goes by id and has no way back. */
+void mesh_left_out(struct mesh *m, const char *by)
+{
+	if (m->membership->is_public || m->trouble.left_out)
+		return;
+	m->trouble.left_out = xasprintf(
+	    "%s says that this node was left out of mesh \"%s\": its key "
+	    "stays out; to come back it needs a new --data-dir and an invite",
+	    by, m->membership->name);
+	if (!m->said_left_out)
+		log_warn("net", "%s", m->trouble.left_out);
+	m->said_left_out = true;
+}
+
+void mesh_let_in(struct mesh *m)
+{
+	free(m->trouble.left_out);
+	m->trouble.left_out = NULL;
+}
+
 /* Finding nobody is said once, with what may be the matter. */
 static void say_alone(struct mesh *m)
 {
 	if (m->said_alone || loop_ms(m->loop) - m->started_ms < ALONE_MS)
 		return;
 	m->said_alone = true;
-	if (peers_sessions(m->peers) || !m->o.nbootstrap || !m->discovery ||
-	    discovery_state(m->discovery) != DISCOVERY_ALONE)
+	if (peers_sessions(m->peers))
+		return;
+	if (!m->o.nbootstrap) {
+		log_info("net",
+			 "no other node found yet%s; elsewhere, a node finds "
+			 "this one by --bootstrap HOST:PORT or an invite",
+			 m->o.lan ? " on this network" : "");
+		return;
+	}
+	if (!m->discovery || discovery_state(m->discovery) != DISCOVERY_ALONE)
 		return;
 	log_warn("net",
 		 "no answer from bootstrap %s%s; is a node of mesh \"%s\" "
@@ -528,6 +556,7 @@ static void on_last(void *arg)
 	free(m->cpu);
 	free(m->trouble.unreachable);
 	free(m->trouble.copied_key);
+	free(m->trouble.left_out);
 	free(m->trouble.discovery);
 	free(m->control);
 	free_options(&m->o);

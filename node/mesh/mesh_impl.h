@@ -68,9 +68,10 @@ struct mesh {
 		    unreachable; /* an address of ours that peers cannot dial */
 		char *copied_key;
 		char *discovery;
+		char *left_out;	 /* a member says that we are */
 		bool no_inbound; /* nobody can dial us, as far as we know */
 	} trouble;
-	bool said_alone;
+	bool said_alone, said_left_out;
 	bool switching; /* discovery stops, to start in another mesh */
 	loop_fn stopped;
 	void *stopped_arg;
@@ -88,6 +89,11 @@ void mesh_set_unreachable(struct mesh *m, const char *address,
 			  const char *error, const char *by, bool all);
 void mesh_offers(const struct mesh *m, struct arena *a, struct list *out);
 void mesh_tick(struct mesh *m); /* every few seconds */
+/* What a member says when it refuses one that a rekey left out; that one
+ * tells its owner (log, status) until a session opens. */
+#define LEFT_OUT "left out of the mesh"
+void mesh_left_out(struct mesh *m, const char *by);
+void mesh_let_in(struct mesh *m);
 /* The membership is another one now: leaves the old mesh and goes on in the
  * new one. */
 void mesh_switched(struct mesh *m);

@@ -201,8 +201,9 @@ static void log_measured(struct offers *o, uint64_t rate)
 	if (!asic_devices(o->m->asic, &dev, 1))
 		return;
 	rate_str(rate, &text);
-	log_info("hash", "%u threads, kernel %s, %s sha256d measured",
-		 dev.threads, dev.kernel ? dev.kernel : "-", buf_str(&text));
+	log_info("hash", "%u thread%s, kernel %s, %s sha256d measured",
+		 dev.threads, dev.threads == 1 ? "" : "s",
+		 dev.kernel ? dev.kernel : "-", buf_str(&text));
 	buf_release(&text);
 }
 

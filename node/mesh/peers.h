@@ -78,8 +78,9 @@ bool peers_allow(struct peers *p, const struct session *s);
 /* --- asking --- */
 
 /*
- * A node by id in hex, a unique prefix of 4 or more digits, or its name. The
- * sentence says what is wrong (ERR_NOTFOUND, ERR_INPUT: several fit).
+ * A node by id in hex, a unique prefix of 4 or more digits, its name or how
+ * that begins (3 letters or more). The sentence says what is wrong
+ * (ERR_NOTFOUND, ERR_INPUT: several fit).
  */
 enum err peers_find(const struct peers *p, const char *text,
 		    struct node_id *out, struct buf *why) HN_CHECK;

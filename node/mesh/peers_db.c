@@ -113,7 +113,8 @@ static void on_stored(const struct store_result *r, void *arg)
 		n++;
 	}
 	if (n)
-		log_info("net", "%zu peers remembered, trying them first", n);
+		log_info("net", "%zu peer%s remembered, tried first", n,
+			 n == 1 ? "" : "s");
 	p->loaded(p->loaded_arg);
 }
 

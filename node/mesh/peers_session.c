@@ -271,6 +271,7 @@ void peers_up(struct peers *p, struct session *s)
 	tell_unreachable(q);
 	if (q->state != PEER_DROPPED)
 		peer_set_state(q, PEER_OK, NULL);
+	mesh_let_in(p->m);
 	peer_on_session(q);
 	if (again)
 		return; /* D11 replaced a session; all is known */
@@ -320,6 +321,8 @@ void peers_down(struct peers *p, struct session *s, enum err why,
 		log_info("net", "peer %s left", q->name);
 		return;
 	}
+	if (why == ERR_DENIED && text && strstr(text, LEFT_OUT))
+		mesh_left_out(p->m, q->name);
 	peer_set_state(q, PEER_LOST, text ? text : err_str(why));
 	peer_bootstrap(q);
 	peer_lost_dial(q);
@@ -451,10 +454,9 @@ void peers_rekeyed(struct peers *p, peers_told_fn done, void *arg)
 		if (membership_excludes(p->m->membership, &q->id)) {
 			peer_dial_stop(q);
 			if (q->session)
-				session_close(q->session, ERR_DENIED,
-					      "left out of the mesh");
+				session_close(q->session, ERR_DENIED, LEFT_OUT);
 			peer_workers_gone(q);
-			peer_set_state(q, PEER_DROPPED, "left out of the mesh");
+			peer_set_state(q, PEER_DROPPED, LEFT_OUT);
 		} else if (q->session) {
 			send_newkey(q, &ops, c, &sent);
 			c->open += sent;

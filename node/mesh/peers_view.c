@@ -42,7 +42,8 @@ static bool hex_prefix(const char *text, size_t n, const struct node_id *id)
 static bool fits(const char *text, size_t n, bool digits,
 		 const struct node_id *id, const char *name)
 {
-	return !strcasecmp(text, name) || (digits && hex_prefix(text, n, id));
+	return (n >= 3 && !strncasecmp(text, name, n)) ||
+	       (digits && hex_prefix(text, n, id));
 }
 
 enum err peers_find(const struct peers *p, const char *text,
@@ -56,8 +57,8 @@ enum err peers_find(const struct peers *p, const char *text,
 	bool digits =
 	    n >= 4 && strspn(text, "0123456789abcdefABCDEF") == n && n <= 64;
 	if (!n) {
-		buf_add_str(why, "name a peer: its id, the first digits of "
-				 "it, or its name");
+		buf_add_str(why, "name a peer: its name or id, or how one of "
+				 "them begins");
 		return ERR_INPUT;
 	}
 	node_name(self, name);
@@ -72,7 +73,9 @@ enum err peers_find(const struct peers *p, const char *text,
 			count++;
 		}
 	if (count > 1) {
-		buf_printf(why, "%zu peers fit %s; give more digits of the id",
+		buf_printf(why,
+			   "%zu peers fit %s; give more digits of the id, or "
+			   "more of the name",
 			   count, log_quote(text));
 		return ERR_INPUT;
 	}

@@ -44,6 +44,12 @@ static uint64_t now_of(const struct service_job *s)
 	return loop_ms(s->m->loop);
 }
 
+static enum err info_of(struct mesh *m, const char *id, enum job_detail detail,
+			struct arena *a, struct job_info *out)
+{
+	return jobs_info(m->jobs, id, detail, loop_ms(m->loop), a, out);
+}
+
 /* --- what the coordinator asks for --- */
 
 static uint64_t op_random(void *arg)
@@ -117,6 +123,25 @@ static void op_peer_bad(void *arg, const struct node_id *id, bool proof,
 	loop_post(s->m->loop, on_peer_bad, b);
 }
 
+/* How it ended, in words: "found nonce 0x9546a142", "no-peer: ...". */
+static void log_ended(struct service_job *s, const char *job)
+{
+	struct arena a = {0};
+	struct job_info i;
+
+	if (info_of(s->m, job, JOB_BRIEF, &a, &i))
+		log_info("work", "job ended job=%s", job);
+	else if (i.nonce.set)
+		log_info("work", "job ended: found nonce 0x%08llx job=%s",
+			 (unsigned long long)i.nonce.v, job);
+	else if (i.error && *i.error)
+		log_info("work", "job ended: %s job=%s",
+			 i.text && *i.text ? i.text : i.error, job);
+	else
+		log_info("work", "job ended: nothing found job=%s", job);
+	arena_release(&a);
+}
+
 static void op_changed(void *arg, const char *job, bool ended)
 {
 	struct service_job *s = arg;
@@ -131,7 +156,7 @@ static void op_changed(void *arg, const char *job, bool ended)
 			loop_timer_set(s->tell, ended ? 0 : WATCH_MS);
 	}
 	if (ended)
-		log_info("work", "job ended job=%s", job);
+		log_ended(s, job);
 }
 
 static const struct jobs_ops job_ops = {
@@ -199,12 +224,6 @@ void service_job_worker_gone(struct mesh *m, const char *cap,
 }
 
 /* --- the methods --- */
-
-static enum err info_of(struct mesh *m, const char *id, enum job_detail detail,
-			struct arena *a, struct job_info *out)
-{
-	return jobs_info(m->jobs, id, detail, loop_ms(m->loop), a, out);
-}
 
 /* A core's rate bounds the re-scans; measured when the first job comes, on a
  * node that offers nothing and so was not measured before. */

@@ -170,11 +170,23 @@ static enum err open_ports(struct mesh *m, struct buf *why)
 		e = open_port(m, candidate(m, try), why);
 		if (!e)
 			break;
-		log_debug("net", "port not taken: %s", buf_str(why));
+		/* Whoever opened that port to the world must hear of it. */
+		if (e == ERR_EXISTS && candidate(m, try))
+			log_info("net",
+				 "%s; taking another, which stays this "
+				 "node's; --port chooses one",
+				 buf_str(why));
+		else
+			log_debug("net", "port not taken: %s", buf_str(why));
 	}
-	if (e && fixed)
+	if (e == ERR_EXISTS && fixed)
 		buf_add_str(why, "; stop that, or choose another --port (0: "
 				 "any)");
+	if (e == ERR_IO && m->o.bind) {
+		buf_add_str(why, "; --bind takes an address that this machine "
+				 "has");
+		e = ERR_CONFIG;
+	}
 	return e;
 }
 

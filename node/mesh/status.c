@@ -79,6 +79,8 @@ void status_reasons(const struct mesh *m, struct arena *a, struct strs *out)
 
 	*out = (struct strs){arena_alloc(a, 16 * sizeof(char *)), 0};
 	about_discovery(m, &r);
+	if (m->trouble.left_out)
+		add(&r, text(a, m->trouble.left_out));
 	if (m->trouble.unreachable)
 		add(&r, text(a, m->trouble.unreachable));
 	if (m->trouble.copied_key)
