@@ -330,6 +330,27 @@ static void on_batch(void *arg, enum err e, const uint8_t (*digests)[32],
 	asic_stop(r->a, on_stopped, r);
 }
 
+static void ignore_progress(void *arg, uint64_t below, const uint32_t *shares,
+			    size_t n)
+{
+	(void)arg, (void)below, (void)shares, (void)n;
+}
+
+static void ignore_done(void *arg, enum err e, uint64_t hashes)
+{
+	(void)arg, (void)e, (void)hashes;
+}
+
+/* Keeps the threads busy until the pool is stopped: what is queued waits. */
+static void scan_all(struct asic *a)
+{
+	static const struct asic_scan_ops ops = {ignore_progress, ignore_done};
+	const struct scan_work w = {.end = NONCES, .share_bits = 32};
+	struct asic_scan *s;
+
+	assert_int_equal(asic_scan_start(a, &w, false, &ops, NULL, &s), OK);
+}
+
 static void batch(bool cancel)
 {
 	struct run r;
@@ -342,6 +363,8 @@ static void batch(bool cancel)
 		msgs[i] = (struct bytes){data, i % 300};
 	}
 	setup(&r, 2, NULL);
+	if (cancel)
+		scan_all(r.a);
 	assert_int_equal(
 	    asic_batch_start(r.a, msgs, MESSAGES, 2, on_batch, &r, &b), OK);
 	if (cancel)
