@@ -344,11 +344,12 @@ static void ignore_done(void *arg, enum err e, uint64_t hashes)
 /* Keeps the threads busy until the pool is stopped: what is queued waits. */
 static void scan_all(struct asic *a)
 {
-	static const struct asic_scan_ops ops = {ignore_progress, ignore_done};
+	static const struct asic_scan_ops quiet = {ignore_progress,
+						   ignore_done};
 	const struct scan_work w = {.end = NONCES, .share_bits = 32};
 	struct asic_scan *s;
 
-	assert_int_equal(asic_scan_start(a, &w, false, &ops, NULL, &s), OK);
+	assert_int_equal(asic_scan_start(a, &w, false, &quiet, NULL, &s), OK);
 }
 
 static void batch(bool cancel)
