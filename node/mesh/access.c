@@ -88,7 +88,7 @@ enum err access_authorize(void *arg, struct session *s,
 		return e;
 	/* Questions that any member may ask are cheap, but not free. */
 	if (m->right == RIGHT_MEMBER && f.kind != SESSION_CONTROL &&
-	    !strncmp(m->name, "node.", 5) && !peers_allow(mesh->peers, s)) {
+	    !peers_allow(mesh->peers, s)) {
 		buf_add_str(why, "too many calls, at most 20 a second");
 		return ERR_BUSY;
 	}

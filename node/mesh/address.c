@@ -12,23 +12,24 @@
 
 bool address_parse(const char *text, struct address *out)
 {
-	const char *host = text, *end;
+	const char *host = text;
 	const char *colon = strrchr(text, ':');
+	bool brackets = *host == '[';
 	char *stop;
 
 	if (!colon)
 		return false;
-	end = colon;
-	if (*host == '[') {
-		host++;
-		if (end <= host || end[-1] != ']')
+	size_t n = (size_t)(colon - host);
+	if (brackets) {
+		if (n < 3 || host[n - 1] != ']')
 			return false;
-		end--;
-	} else if (memchr(host, ':', (size_t)(end - host)))
-		return false; /* IPv6 without brackets */
-	size_t n = (size_t)(end - host);
-	if (!n || n >= sizeof(out->host) || memchr(host, '@', n) ||
-	    memchr(host, ' ', n) || colon[1] < '0' || colon[1] > '9')
+		host++;
+		n -= 2;
+	}
+	/* Brackets are for IPv6, and only it has colons. */
+	if (!n || n >= sizeof(out->host) ||
+	    brackets != (memchr(host, ':', n) != NULL) ||
+	    strcspn(host, "@ []/") < n || colon[1] < '0' || colon[1] > '9')
 		return false;
 	unsigned long port = strtoul(colon + 1, &stop, 10);
 	if (*stop || !port || port > 65535)

@@ -276,6 +276,12 @@ static void attempt_failed(struct attempt *a)
 	q->failures++;
 	log_debug("net", "dial failed peer=%s error=%s try=%u", q->name,
 		  log_quote(a->why), q->failures);
+	if (a->e == ERR_DENIED) {
+		static struct log_gate gate;
+		log_every(&gate, 60000, LOG_WARN, "net",
+			  "peer %s does not let us in: %s; trying again later",
+			  q->name, log_quote(a->why));
+	}
 	/* A rekey that one of us missed: the old key is tried in turn. */
 	if (!q->session) {
 		peer_set_state(

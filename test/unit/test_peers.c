@@ -112,8 +112,9 @@ static void test_median_of_clocks(void **state)
 static void test_addresses_as_text(void **state)
 {
 	static const char *const bad[] = {
-	    "",	    "host",   "host:", ":1",	   "h:0",   "h:65536",
-	    "h:1x", "::1:80", "[::1]", "[::1]x:1", "a b:1", "x@h:1"};
+	    "",	       "host",	"host:",  ":1",	     "h:0",
+	    "h:65536", "h:1x",	"::1:80", "[::1]",   "[::1]x:1",
+	    "a b:1",   "x@h:1", "[[]:5",  "[host]:1"};
 	struct address a;
 	struct buf b = {0};
 
