@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 import time
+import unittest
 
 from support import (BIN, CAP, HEADER, SLOW, MeshTest, Process, clean_env,
                      free_port, main, run, until)
@@ -207,6 +208,73 @@ class Ground(MeshTest):
               lambda: f"{b.status()['reasons']}\n{b.tail()}\n{copy.tail()}")
         # The session with the first one lives.
         self.assertEqual(b.peers()[a.id]["state"], "ok")
+
+    def test_detached(self):
+        d = self.new_dir()
+        flags = ["--data-dir", d, "--bind", "127.0.0.1", "--port", "0",
+                 "--no-lan"]
+        r = run("up", "-d", *flags)
+        self.ok(r)
+        status = json.loads(run("status", "--json", dir=d).out)
+        self.addCleanup(lambda: os.path.exists(f"/proc/{status['pid']}") and
+                        os.kill(status["pid"], signal.SIGKILL))
+        self.assertIn(str(status["pid"]), r.out)
+        again = run("up", "-d", *flags)
+        self.assertNotIn(again.code, (0, 70), again)
+        self.assertIn(str(status["pid"]), again.err)
+        with open(os.path.join(d, "log")) as f:
+            self.assertIn("public", f.read())
+        self.ok(run("stop", dir=d))
+        self.assertEqual(run("status", dir=d).code, 69)
+        bad = run("up", "-d", "--data-dir", d, "--kernel", "quantum")
+        self.assertNotIn(bad.code, (0, 70), bad)
+        self.assertIn("quantum", bad.err)
+
+    def test_stop_verb(self):
+        node = self.start()
+        r = self.ok(node.cli("stop"))
+        self.assertLess(r.seconds, 2 * SLOW)
+        self.assertEqual(node.wait(1), 0)
+
+    def test_wrong_devices(self):
+        for flags in (["--affinity", "9999"], ["--affinity", "x"],
+                      ["--kernel", "quantum"]):
+            node = self.start(*flags, ready=False)
+            self.assertIn(node.wait(), (64, 78), node.tail())
+
+    def test_pinned_threads(self):
+        node = self.start("--threads", "1", "--affinity", "0", "--offer", CAP)
+        end, _ = self.search(node, "--range", "0-99999", "--target",
+                             "00" * 31 + "01", code=1)
+        self.assertEqual(end["hashes"], 100000)
+
+    def test_says_more_for_a_while(self):
+        node = self.start()
+        node.signal(signal.SIGUSR1)
+        node.wait_line("SIGUSR1")
+        self.assertTrue(node.running())
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("unshare"),
+                         "mounts a small disk: needs root")
+    def test_full_disk(self):
+        """A start that cannot write says so; there is no half-made node."""
+        d = self.new_dir()
+        small = ["unshare", "-m", "sh", "-c",
+                 f'mount -t tmpfs -o size=16k,mode=700 none {d} && exec "$@"',
+                 "sh"]
+        node = self.start(dir=d, prefix=small, ready=False)
+        self.assertNotIn(node.wait(), (0, 70), node.tail())
+        self.assertRegex("\n".join(node.lines), "(?i)space|full")
+
+    def test_alone_it_works(self):
+        """With no DHT, no beacons, no port: everything local goes on."""
+        node = self.start("--no-dht", "--no-listen", "--offer", CAP,
+                          "--threads", "1")
+        end, _ = self.search(node, "--range", "0-999999", "--target",
+                             "00" * 31 + "01", code=1)
+        self.assertEqual(end["hashes"], 1000000)
+        self.assertEqual(node.cli("status").code, 0)
+        self.assertEqual(node.status()["port"], 0)
 
     def test_json_log(self):
         node = self.start("--log-format", "json")

@@ -325,6 +325,53 @@ class Search(MeshTest):
         self.ok(w.cli("offer", CAP))
         self.assertEqual(watch.wait(30), 0, watch.tail())
 
+    def test_watcher_that_does_not_read(self):
+        """It is stopped with its pipe unread; the job ends without it."""
+        w, s = self.pair()
+        n = int(self.rate(w) * 3)
+        watch = self.follow(s, "submit", "search", "--header", HEADER,
+                            "--range", f"0-{n - 1}", "--target", FAR,
+                            "--watch", "--json")
+        job = watch.wait_line('"job": *"([0-9a-f]+)"').group(1)
+        watch.signal(signal.SIGSTOP)
+        try:
+            until(lambda: s.json("job", "show", job)["state"] == "done", 30)
+        finally:
+            watch.signal(signal.SIGCONT)
+        self.assertEqual(watch.wait(20), 1, watch.tail())
+        self.assertEqual(objects("\n".join(watch.out))[-1]["hashes"], n)
+
+    def test_open_jobs_are_bounded(self):
+        node = self.start()
+        for _ in range(64):
+            node.json("submit", "search", "--header", HEADER, "--wait", "10m")
+        r = node.cli("submit", "search", "--header", HEADER)
+        self.assertEqual(r.code, 75, r)
+        for job in self.jobs(node):
+            self.ok(node.cli("job", "cancel", job["job"]))
+        self.assertEqual({j["state"] for j in self.jobs(node)}, {"canceled"})
+
+    def test_two_jobs_at_once(self):
+        w, s = self.pair()
+        n = int(self.rate(w) * 2)
+        both = [self.follow(s, "submit", "search", "--header", HEADER,
+                            "--range", f"{k * n}-{k * n + n - 1}", "--target",
+                            FAR, "--watch", "--json") for k in range(2)]
+        for watch in both:
+            self.assertEqual(watch.wait(60), 1, watch.tail())
+            self.assertEqual(objects("\n".join(watch.out))[-1]["hashes"], n)
+
+    def test_both_ends_submit_and_work(self):
+        a, b = self.worker(), self.worker()
+        self.ok(a.cli("dial", b.address))
+        n = int(self.rate(a) * 2)
+        both = [self.follow(x, "submit", "search", "--header", HEADER,
+                            "--range", f"0-{n - 1}", "--target", FAR,
+                            "--watch", "--json") for x in (a, b)]
+        for watch in both:
+            self.assertEqual(watch.wait(60), 1, watch.tail())
+            self.assertEqual(objects("\n".join(watch.out))[-1]["hashes"], n)
+
     def test_human_output(self):
         node = self.worker()
         r = self.ok(node.cli("submit", "search", "--header", HEADER,

@@ -157,13 +157,15 @@ class Lan(MeshTest):
     def test_wrong_advertised_address_comes_back(self):
         """b says it is where nobody listens; who dials in vain tells it."""
         x, y = self.switch(2, v6=False)
-        a = self.start("--offer", CAP, "--threads", "1", bind=None,
-                       prefix=("ip", "netns", "exec", x))
+        a = self.start(bind=None, prefix=("ip", "netns", "exec", x))
         b = self.start("--offer", CAP, "--threads", "1", "--advertise",
                        "10.77.0.2:9", "--bootstrap", f"10.77.0.1:{a.port}",
                        bind="127.0.0.1", prefix=("ip", "netns", "exec", y))
+        a.until_peer(b, ("retry",), topic=CAP)
+        # It comes by itself, and hears of it.
+        self.ok(b.cli("dial", f"{a.id}@10.77.0.1:{a.port}"))
         until(lambda: any("10.77.0.2:9" in r
-                          for r in b.status()["reasons"]), 30,
+                          for r in b.status()["reasons"]), 10,
               lambda: f"{a.peers()}\n{b.peers()}\n{a.tail()}\n{b.tail()}")
         self.assertEqual(b.cli("status").code, 2)
 

@@ -113,6 +113,16 @@ class Readme(MeshTest):
             r = run("stop", dir=os.path.join(d, name))
             self.assertEqual(r.code, 0, r)
 
+    @unittest.skipUnless(BIN == os.path.join(TOP, "build", "hnode"),
+                         "it builds into build/")
+    def test_demo(self):
+        r = subprocess.run([os.path.join(TOP, "scripts", "demo")], cwd="/",
+                           capture_output=True, text=True, timeout=300,
+                           env=clean_env(), stdin=subprocess.DEVNULL)
+        self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
+        self.assertIn("confirmed here", r.stdout)
+        self.assertEqual(r.stdout.count("stopped"), 3, r.stdout)
+
     def test_the_answer_it_prints(self):
         self.assertIn(HASH[:32], readme())
         self.assertIn(str(NONCE), readme())

@@ -140,6 +140,24 @@ class Topics(MeshTest):
         for row in found().values():
             self.assertIn("age_ms", row)  # how old what we know is
 
+    def test_wide_shows_what_a_node_has(self):
+        a = self.worker()
+        b = self.start("--bootstrap", a.dht)
+        b.until_peer(a, topic=CAP)
+        row = until(lambda: (r := b.peers()[a.id])["cores"] and r, 10)
+        self.assertGreater(row["ram_mib"], 0)
+        self.assertIn("scalar", row["cpu"])
+        self.assertGreater(row["offers"][0]["rate"], 0)
+        text = self.ok(b.cli("peers", "--wide")).out
+        for word in ("CORES", "RAM", "SOFTWARE", "hnode 0.", a.id):
+            self.assertIn(word, text)
+
+    def test_topics_that_are_none(self):
+        a = self.start()
+        for text in ("", "a b", "x" * 300, "\n"):
+            self.assertEqual(a.cli("join", text).code, 64, text)
+        self.assertNotIn(a.cli("leave", "never/joined").code, (69, 70))
+
     def test_topic_id_is_the_same_everywhere(self):
         a, b = self.start(), self.start()
         x = a.json("topic", "id", "infer/my-model")
@@ -179,6 +197,29 @@ class Reconnect(MeshTest):
         s.until_peer(again, ("ok",), 30)
         end, _ = self.search(s, "--range", f"{NONCE}-{NONCE}")
         self.assertEqual(end["by"], a.id)
+
+    def test_stopped_process_is_noticed_when_idle(self):
+        a = self.start("--ping-interval", "1s")
+        s = self.start("--ping-interval", "1s")
+        self.ok(s.cli("dial", a.address))
+        a.signal(signal.SIGSTOP)
+        try:
+            s.until_peer(a, ("lost", "retry", "dialling"), 6)
+        finally:
+            a.signal(signal.SIGCONT)
+        # It lives: they meet again by themselves.
+        s.until_peer(a, ("ok",), 30)
+
+    def test_killed_and_started_at_once(self):
+        """The newer process of a key counts; the dead one's session goes."""
+        a = self.worker()
+        s = self.start()
+        self.ok(s.cli("dial", a.address))
+        a.kill()
+        again = self.worker(dir=a.dir)
+        self.ok(again.cli("dial", s.address))
+        self.ok(s.cli("ping", a.id))
+        self.assertFalse(any("twice" in r for r in s.status()["reasons"]))
 
     def test_stopped_process_is_noticed_while_it_owes(self):
         a = self.worker()
