@@ -22,8 +22,8 @@ struct asic_batch;
 
 struct asic_options {
 	struct loop *loop;
-	unsigned threads;     /* of the software device; 0: one per core we
-			       * may run on */
+	unsigned threads;     /* of the software device, at most one per core
+			       * that it may run on; 0: so many */
 	const char *affinity; /* NULL, or "0,2-3": pin the threads there */
 	const char *kernel;   /* NULL: the fastest */
 };

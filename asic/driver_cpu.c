@@ -470,7 +470,9 @@ static bool parse_cores(const char *s, cpu_set_t *out)
 	}
 }
 
-/* The cores to pin to (none: *n == 0) and how many threads by default. */
+/* The cores to pin to (none: *n == 0) and how many threads they can keep
+ * busy: by default and at most. More would share cores, and the sum of what
+ * each reaches while it runs would be a rate that nobody gets. */
 static enum err find_cores(const struct asic_options *o, int cores[],
 			   unsigned *n, unsigned *threads, struct buf *why)
 {
@@ -531,7 +533,7 @@ static enum err cpu_open(struct loop *l, const struct asic_options *o,
 	d->loop = l;
 	d->events = events;
 	d->kernel = k;
-	d->nthreads = o->threads ? o->threads : threads;
+	d->nthreads = o->threads && o->threads < threads ? o->threads : threads;
 	d->threads = xcalloc(d->nthreads, sizeof(*d->threads));
 	for (unsigned i = 0; i < d->nthreads; i++) {
 		d->threads[i].dev = d;

@@ -201,6 +201,11 @@ static void log_measured(struct offers *o, uint64_t rate)
 	if (!asic_devices(o->m->asic, &dev, 1))
 		return;
 	rate_str(rate, &text);
+	if (o->m->o.threads > dev.threads)
+		log_warn("hash",
+			 "--threads %u: more than one a core gains nothing, "
+			 "using %u",
+			 o->m->o.threads, dev.threads);
 	log_info("hash", "%u thread%s, kernel %s, %s sha256d measured",
 		 dev.threads, dev.threads == 1 ? "" : "s",
 		 dev.kernel ? dev.kernel : "-", buf_str(&text));
