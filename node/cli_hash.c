@@ -43,6 +43,7 @@ struct hasher {
 	struct cli *c;
 	int rounds;
 	bool single; /* one TEXT, no batch */
+	bool self;   /* our own node does it */
 	int fd;
 	bool eof;
 	struct lines lines;
@@ -459,7 +460,7 @@ static int run_remote(struct hasher *h, const struct node_id *peer)
 	}
 	memcpy(by.b, h->by, sizeof(by.b));
 	char *who = arena_printf(&h->c->arena, "%s (%s)", node_str(&by),
-				 peer ? "peer" : "this node");
+				 h->self ? "this node" : "peer");
 	return put_end(h, node_hex(&by), who);
 }
 
@@ -526,15 +527,18 @@ static int take_text(struct hasher *h, const char *text, bool hex)
 	return code;
 }
 
-static int find_peer(struct cli *c, const char *name, struct node_id *out)
+static int find_peer(struct cli *c, const char *name, struct node_id *out,
+		     bool *self)
 {
 	struct peer_ref ref = {.peer = (char *)name};
 	const void *reply;
 
 	int code = cli_call(c, "peer.ping", &ref, 0, &reply);
-	if (!code)
-		memcpy(out->b, ((const struct peer_session *)reply)->id,
-		       sizeof(out->b));
+	if (!code) {
+		const struct peer_session *s = reply;
+		memcpy(out->b, s->id, sizeof(out->b));
+		*self = s->path && !strcmp(s->path, "self");
+	}
 	return code;
 }
 
@@ -545,11 +549,12 @@ static int run_with(struct hasher *h, const struct hash_opts *o)
 	enum err e;
 
 	if (o->peer) {
-		int code = find_peer(h->c, o->peer, &peer);
+		int code = find_peer(h->c, o->peer, &peer, &h->self);
 		return code ? code : run_remote(h, &peer);
 	}
 	bool node = cli_try(h->c, &e, &why);
 	buf_release(&why);
+	h->self = true;
 	if (node)
 		return run_remote(h, NULL);
 	if (!h->single)

@@ -634,8 +634,8 @@ static void show_job(const struct job_info *i)
 	out("shares  %" PRIu64 " reported, %" PRIu64 " expected, %" PRIu64
 	    " hashed again, %" PRIu64 " pieces scanned again\n",
 	    i->shares, i->expected_shares, i->rehashed, i->pieces);
-	if (i->error && *i->error)
-		out("error   %s: %s\n", i->error, i->text ? i->text : "");
+	if (i->error && i->text && *i->text && strcmp(i->error, i->text) != 0)
+		out("error   %s: %s\n", i->error, i->text);
 	say_result(i);
 }
 

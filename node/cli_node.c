@@ -371,8 +371,8 @@ const struct verb verb_offer = {
     .name = "offer",
     .args = "[CAP [--stop]]",
     .summary = "what this machine does for others",
-    .more = "Nothing is offered unless asked. CAP is hash/sha256d or "
-	    "hash/sha256.",
+    .more = "Nothing is offered unless asked. CAP is hash/sha256d: searches "
+	    "and batches of\ndigests, single SHA-256 too.",
     .example = "hnode offer hash/sha256d\nhnode offer hash/sha256d --stop",
     VERB_OPTS(offer_opts, struct offer_opts),
     .max_args = 1,

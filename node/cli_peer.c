@@ -169,9 +169,9 @@ static int run_peers(struct cli *c)
 	if (code || c->cfg.json || !only_self(l))
 		return code;
 	if (o->topic)
-		out_note("nobody else is seen under %s; `hnode peers` lists "
-			 "all nodes, --wait 30s waits longer",
-			 o->topic);
+		out_note(
+		    "nobody else is seen under %s; --wait 30s waits longer",
+		    o->topic);
 	else
 		out_note("nobody else yet: start another node on this network, "
 			 "give this one --bootstrap\nHOST:PORT, or use `hnode "

@@ -171,7 +171,7 @@ static enum err open_ports(struct mesh *m, struct buf *why)
 		if (!e)
 			break;
 		/* Whoever opened that port to the world must hear of it. */
-		if (e == ERR_EXISTS && candidate(m, try))
+		if (e == ERR_EXISTS && !fixed && candidate(m, try))
 			log_info("net",
 				 "%s; taking another, which stays this "
 				 "node's; --port chooses one",

@@ -2,6 +2,7 @@
 """What a person meets who has never seen hnode before: the sentences that
 lead on when something is missing, mistyped or in the way."""
 
+import os
 import socket
 
 from support import (BIN, CAP, HEADER, MeshTest, Process, clean_env, main,
@@ -84,6 +85,13 @@ class Alone(MeshTest):
         n.wait_line("HNODE_PROT is no setting of hnode: ignored; did you "
                     "mean HNODE_PORT", 5)
         self.assertFalse([l for l in n.lines if "HNODE_LAN" in l])
+
+    def test_rate_of_more_threads_than_cores(self):
+        """Measured, not multiplied."""
+        n = self.start("--offer", CAP, "--threads", "500")
+        n.wait_line("--threads 500: more than one a core gains nothing", 5)
+        devices = n.status()["devices"]
+        self.assertLessEqual(devices[0]["threads"], os.cpu_count())
 
     def test_nobody_does_it(self):
         n = self.start()
