@@ -155,6 +155,11 @@ enum err place_clear_socket(const char *path, struct buf *why)
 	}
 	if (rc && e == ENOENT)
 		return OK;
+	if (rc && e != EAGAIN) { /* that would be one with much to do */
+		buf_printf(why, "cannot tell who holds %s: %s", path,
+			   strerror(e));
+		return ERR_IO;
+	}
 	buf_add_str(why, "a node already runs here");
 	return ERR_EXISTS;
 }

@@ -26,7 +26,8 @@ bool place_path_ok(const char *path); /* short enough for a socket */
 int place_lock_dir(const char *path, struct buf *why);
 
 /* Removes a socket that a dead process left. OK: the path is free.
- * ERR_EXISTS: somebody answers there. ERR_CONFIG: it is no socket. */
+ * ERR_EXISTS: somebody answers there. ERR_CONFIG: it is no socket. ERR_IO:
+ * another user's, say. */
 enum err place_clear_socket(const char *path, struct buf *why) HN_CHECK;
 
 #endif
