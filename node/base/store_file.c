@@ -70,6 +70,10 @@ static enum err open_failed(sqlite3 *db, int rc, const char *path,
 	default:
 		buf_printf(why, "the database %s cannot be used: %s", path,
 			   sqlite3_errmsg(db));
+		/* "disk I/O error" is no help to who has a full disk. */
+		if (sqlite3_system_errno(db))
+			buf_printf(why, " (%s)",
+				   strerror(sqlite3_system_errno(db)));
 		return ERR_IO;
 	}
 }
