@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/base/cert.h"
 
+#include <sodium.h>
+
 #include <stdarg.h>
 #include <string.h>
-
-#include <sodium.h>
 
 #define PURPOSE "hnode cert 1"
 

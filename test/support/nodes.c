@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "test/support/nodes.h"
 
+#include "node/mesh/peers.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#include "node/mesh/peers.h"
 
 struct wait {
 	struct loop *l;
