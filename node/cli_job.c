@@ -258,7 +258,10 @@ static int result_exit(const struct job_info *i)
 				i->text && *i->text ? i->text : err_str(e));
 	}
 	if (!strcmp(i->state, "canceled"))
-		return out_fail(ERR_CANCELED, "job %s was canceled", i->job);
+		return out_fail(ERR_CANCELED,
+				"job %s was canceled, by `hnode job cancel` or "
+				"because the node stopped",
+				i->job);
 	return i->found ? 0 : 1;
 }
 

@@ -106,8 +106,9 @@ static int run_invite(struct cli *c)
 	uint64_t now = clock_unix_ms();
 	out_age(&left, r->expires_ms > now ? r->expires_ms - now + 500 : 0);
 	out("%s\n", r->invite ? r->invite : "");
-	out_note("valid %s, for %" PRIu64 " machine%s; joins the private mesh "
-		 "\"%s\", may use and offer work:\n  hnode --join INVITE",
+	out_note("valid %s, for %" PRIu64
+		 " machine%s; joins the mesh \"%s\", may use and offer work:\n "
+		 " hnode --join INVITE",
 		 buf_str(&left), r->uses, r->uses == 1 ? "" : "s",
 		 r->mesh ? r->mesh : "");
 	if (r->new_mesh)

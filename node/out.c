@@ -29,12 +29,37 @@ bool out_is_json(void)
 
 /* --- lines --- */
 
+/* What a terminal could obey must not come from a peer: control characters,
+ * those that two bytes of UTF-8 spell, too. */
+static void make_printable(char *s, bool lines)
+{
+	for (unsigned char *p = (unsigned char *)s; *p; p++) {
+		if (lines && (*p == '\n' || *p == '\t'))
+			continue;
+		if (*p < ' ' || *p == 0x7f)
+			*p = '?';
+		else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
+			p[0] = p[1] = '?';
+	}
+}
+
+__attribute__((format(printf, 2, 0))) static void put_text(FILE *f,
+							   const char *fmt,
+							   va_list ap)
+{
+	char *text = xvasprintf(fmt, ap);
+
+	make_printable(text, true);
+	fputs(text, f);
+	free(text);
+}
+
 void out(const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	vprintf(fmt, ap);
+	put_text(stdout, fmt, ap);
 	va_end(ap);
 }
 
@@ -46,7 +71,7 @@ void out_note(const char *fmt, ...)
 		return;
 	fflush(stdout);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	put_text(stderr, fmt, ap);
 	va_end(ap);
 	fputc('\n', stderr);
 }
@@ -99,8 +124,10 @@ __attribute__((format(printf, 3, 0))) static int fail(const char *name,
 						      int code, const char *fmt,
 						      va_list ap)
 {
-	char *text = xvasprintf(fmt, ap);
+	char *sentence = xvasprintf(fmt, ap);
+	char *text = xasprintf("%s%s", opts.json ? "" : "hnode: ", sentence);
 
+	free(sentence);
 	fflush(stdout);
 	if (opts.json) {
 		struct json *j = json_object();
@@ -109,7 +136,15 @@ __attribute__((format(printf, 3, 0))) static int fail(const char *name,
 		json_set(j, "exit", json_int(code));
 		put_json(stderr, j);
 	} else {
-		fprintf(stderr, "hnode: %s\n", text);
+		struct buf b = {0};
+		make_printable(text, true);
+		/* Scripts read a line, persons whole words. */
+		if (isatty(STDERR_FILENO))
+			out_wrap(&b, text, 0);
+		else
+			buf_add_str(&b, text);
+		fprintf(stderr, "%s\n", buf_str(&b));
+		buf_release(&b);
 	}
 	free(text);
 	return code;
@@ -294,14 +329,6 @@ void table_free(struct table *t)
 	free(t);
 }
 
-/* What a terminal could obey must not come from a peer. */
-static void make_printable(char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s < ' ' || *s == 0x7f)
-			*s = '?';
-}
-
 void table_cell(struct table *t, enum colour c, const char *fmt, ...)
 {
 	struct cell *to;
@@ -316,7 +343,7 @@ void table_cell(struct table *t, enum colour c, const char *fmt, ...)
 	va_start(ap, fmt);
 	to->text = xvasprintf(fmt, ap);
 	va_end(ap);
-	make_printable(to->text);
+	make_printable(to->text, false);
 }
 
 /* Characters, not bytes: text from peers may be UTF-8. */

@@ -210,6 +210,23 @@ static void fail_json(void)
 	out_setup(&(struct out_options){0});
 }
 
+static void say_escapes(void)
+{
+	out_setup(&(struct out_options){0});
+	out_note("a\033[2Jb\r\nc\xc2\x9b"
+		 "d\xc3\xa9\t.");
+	(void)out_fail(ERR_NONODE, "x\033]0;y\007z");
+}
+
+static void test_text_of_peers_cannot_steer_a_terminal(void **state)
+{
+	char *text = captured(STDERR_FILENO, stderr, say_escapes);
+
+	(void)state;
+	assert_string_equal(text, "a?[2Jb?\nc??d\xc3\xa9\t.\n"
+				  "hnode: x?]0;y?z\n");
+}
+
 static void test_errors_say_the_sentence(void **state)
 {
 	char *text = captured(STDERR_FILENO, stderr, fail_plain);
@@ -263,6 +280,7 @@ int main(void)
 	    cmocka_unit_test(test_table_fits_80_columns),
 	    cmocka_unit_test(test_table_lets_no_escape_through),
 	    cmocka_unit_test(test_progress_bar),
+	    cmocka_unit_test(test_text_of_peers_cannot_steer_a_terminal),
 	    cmocka_unit_test(test_errors_say_the_sentence),
 	    cmocka_unit_test(test_errors_are_json_with_json),
 	    cmocka_unit_test(test_a_line_every_ten_seconds_without_a_terminal),
