@@ -285,6 +285,11 @@ enum err cli_ask(struct cli *c, const char *method, const void *request,
 		return a.e;
 	a.m = rpc_method_find(c->rpc, method);
 	assert(a.m);
+	if (a.m->request) {
+		a.e = fields_check(a.m->request, request, why);
+		if (a.e)
+			return a.e;
+	}
 	a.e = rpc_call(c->rpc, c->session, method, request,
 		       timeout_ms ? timeout_ms : CLI_CALL_MS, &ops, &a, NULL);
 	if (!a.e)

@@ -12,6 +12,7 @@
 #include "node/base/fields.h"
 
 #include "node/base/pack.h"
+#include "node/base/utf8.h"
 
 #include <assert.h>
 #include <math.h>
@@ -208,6 +209,99 @@ static void message_pack(const struct message *m, const void *msg,
 void fields_pack(const struct message *m, const void *msg, struct buf *out)
 {
 	message_pack(m, msg, out, 0);
+}
+
+/* Checking what was not made by us */
+
+static bool text_fits(const char *s, size_t limit)
+{
+	const size_t n = s ? strlen(s) : 0;
+	size_t step;
+
+	if (n > limit)
+		return false;
+	for (size_t i = 0; i < n; i += step) {
+		step = utf8_step(s + i, n - i, NULL);
+		if (!step)
+			return false;
+	}
+	return true;
+}
+
+static bool message_fits(const struct message *m, const void *msg,
+			 const struct field **bad);
+
+static bool list_fits(const struct field *f, const struct list *v,
+		      const struct field **bad)
+{
+	for (size_t i = 0; i < v->n; i++)
+		if (!message_fits(f->sub, item_at(v, f->sub, i), bad))
+			return false;
+	return true;
+}
+
+static bool strs_fit(const struct strs *v)
+{
+	for (size_t i = 0; i < v->n; i++)
+		if (!text_fits(v->items[i], STRS_MAX_TEXT))
+			return false;
+	return true;
+}
+
+static bool field_fits(const struct field *f, const void *p,
+		       const struct field **bad)
+{
+	*bad = f;
+	if (counted(f, p) > f->limit)
+		return false;
+	switch (f->type) {
+	case FIELD_T_U64:
+		return u64_fits(f, *(const uint64_t *)p);
+	case FIELD_T_F64:
+		return isfinite(*(const double *)p);
+	case FIELD_T_STR:
+		return text_fits(*(char *const *)p, f->limit);
+	case FIELD_T_STRS:
+		return strs_fit(p);
+	case FIELD_T_MSG:
+		return message_fits(f->sub, p, bad);
+	case FIELD_T_LIST:
+		return list_fits(f, p, bad);
+	case FIELD_T_BOOL:
+	case FIELD_T_I64:
+	case FIELD_T_BYTES:
+	case FIELD_T_FIXED:
+	case FIELD_T_OPT_U64:
+	case FIELD_T_OPT_FIXED:
+	case FIELD_T_U32S:
+		break;
+	}
+	return true;
+}
+
+static bool message_fits(const struct message *m, const void *msg,
+			 const struct field **bad)
+{
+	for (size_t i = 0; i < m->nfields; i++)
+		if (!field_fits(&m->fields[i], member(&m->fields[i], msg), bad))
+			return false;
+	return true;
+}
+
+enum err fields_check(const struct message *m, const void *msg, struct buf *why)
+{
+	const struct field *bad;
+
+	if (message_fits(m, msg, &bad))
+		return OK;
+	if (bad->type == FIELD_T_STR || bad->type == FIELD_T_STRS)
+		buf_printf(why, "%s takes UTF-8 text of at most %zu bytes",
+			   bad->name,
+			   bad->type == FIELD_T_STR ? bad->limit
+						    : (size_t)STRS_MAX_TEXT);
+	else
+		buf_printf(why, "%s takes at most %zu", bad->name, bad->limit);
+	return ERR_INPUT;
 }
 
 /* Unpacking */

@@ -115,6 +115,11 @@ extern const struct message message_empty;
  * (asserted) and to hold valid UTF-8. Lists of texts hold no NULL. */
 void fields_pack(const struct message *m, const void *msg, struct buf *out);
 
+/* Whether fields_pack may have it, for what a person wrote: lengths, numbers
+ * and UTF-8. ERR_INPUT with a sentence that names the field. */
+enum err fields_check(const struct message *m, const void *msg,
+		      struct buf *why) HN_CHECK;
+
 /*
  * Reads exactly one message from n bytes into *msg (zeroed first); variable
  * parts live in the arena and never point into the input. Text with a NUL

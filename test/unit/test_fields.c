@@ -621,9 +621,50 @@ static void test_doc_is_a_table(void **state)
 	buf_release(&doc);
 }
 
+static void unfit(const struct every_type *v, const char *name)
+{
+	struct buf why = {0};
+
+	assert_int_equal(fields_check(&every_type_message, v, &why), ERR_INPUT);
+	assert_non_null(strstr(buf_str(&why), name));
+	buf_release(&why);
+}
+
+static void test_check_names_what_does_not_fit(void **state)
+{
+	char text[302];
+	char *four[] = {(char *)"a", (char *)"b", (char *)"c", (char *)"d"};
+	struct every_type v = {.small = 100, .text = text};
+	struct every_type inner = {.small = 101};
+	struct buf why = {0};
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	text[300] = '\0';
+	assert_int_equal(fields_check(&every_type_message, &v, &why), OK);
+	assert_int_equal(why.n, 0);
+	text[300] = 'x';
+	text[301] = '\0';
+	unfit(&v, "text");
+	memcpy(text, "\xff", 2);
+	unfit(&v, "text");
+	v.text = NULL;
+	v.words = (struct strs){four, 4};
+	unfit(&v, "words");
+	v.words.n = 3;
+	v.part.name = (char *)"too long a name";
+	unfit(&v, "name");
+	v.part.name = NULL;
+	v.inner = (struct list){&inner, 1};
+	unfit(&v, "small");
+	inner.small = 1;
+	assert_int_equal(fields_check(&every_type_message, &v, &why), OK);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_check_names_what_does_not_fit),
 	    cmocka_unit_test(test_every_type_round_trips),
 	    cmocka_unit_test(test_copy_is_deep),
 	    cmocka_unit_test(test_zero_round_trips),
