@@ -133,6 +133,26 @@ class Use(MeshTest):
             self.assertTrue(r.err.strip(), args)
             self.assertEqual(r.out, "", args)
 
+    def test_arguments_of_any_length_and_kind(self):
+        node = self.start()
+        for text in ("x" * 300, "x" * 100000, b"\xff\xfe", "\u202e", "%s%n"):
+            for args in (["ping", text], ["info", text], ["dial", text],
+                         ["call", text, "node.ping"], ["join", text],
+                         ["call", node.name, text], ["leave", text],
+                         ["find", "--cap", text], ["offer", text],
+                         ["peers", "--topic", text], ["job", "show", text],
+                         ["job", "cancel", text], ["topic", "id", text],
+                         ["invite", "--yes", "--mesh", text],
+                         ["mesh", "rekey", "--without", text],
+                         ["hash", "sha256", "x", "--peer", text],
+                         ["hash", "sha256", text],
+                         ["submit", "search", "--header", text],
+                         [text], ["--advertise", text],
+                         ["--bootstrap", text]):
+                r = node.cli(*args)
+                self.assertIn(r.code, (0, 1, 64, 75, 77, 78), (args[:2], r))
+        self.assertIn(node.cli("status").code, (0, 2))
+
     def test_says_what_was_meant(self):
         self.assertIn("peers", run("pears").err)
         self.assertIn("--port", run("--prot", "1").err)

@@ -264,7 +264,7 @@ class Ground(MeshTest):
                  "sh"]
         node = self.start(dir=d, prefix=small, ready=False)
         self.assertNotIn(node.wait(), (0, 70), node.tail())
-        self.assertRegex("\n".join(node.lines), "(?i)space|full")
+        self.assertRegex("\n".join(node.lines), "(?i)space|full|I/O error")
 
     def test_alone_it_works(self):
         """With no DHT, no beacons, no port: everything local goes on."""

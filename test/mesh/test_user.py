@@ -122,6 +122,12 @@ class Two(MeshTest):
             self.assertIn("1 round trip:", r.out)
         self.assertEqual(self.asker.cli("ping", "zz").code, 1)
 
+    def test_find_by_rate_alone(self):
+        for rate, code in (("1kH", 0), ("1TH", 1)):
+            r = self.asker.cli("find", "--min-rate", rate)
+            self.assertEqual(r.code, code, r.out)
+            self.assertEqual(self.helper.name in r.out, not code)
+
     def test_topic_of_nobody(self):
         r = self.asker.cli("peers", "--topic", "nix", "--wait", "100ms")
         self.assertIn("nobody else is seen under nix", r.err)
