@@ -181,12 +181,13 @@ static bool shown(const struct peers_query *q, const struct peer_info *r)
 	if (q->max_rtt_us && (!r->rtt_us || r->rtt_us > q->max_rtt_us) &&
 	    strcmp(r->path, "self") != 0)
 		return false;
-	if (!q->cap)
-		return !q->min_rate || r->offers.n;
+	if (!q->cap && !q->min_rate)
+		return true;
 	const struct cap_info *caps = r->offers.items;
 	for (size_t i = 0; i < r->offers.n; i++)
-		if (!strcmp(caps[i].name, q->cap))
-			return caps[i].rate >= q->min_rate;
+		if ((!q->cap || !strcmp(caps[i].name, q->cap)) &&
+		    caps[i].rate >= q->min_rate)
+			return true;
 	return false;
 }
 
