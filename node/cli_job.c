@@ -635,7 +635,7 @@ static void show_job(const struct job_info *i)
 	    " at work, %" PRIu64 " done, %" PRIu64 " taken back\n",
 	    i->pending, i->assigned, i->computing, i->done, i->failed);
 	out("shares  %" PRIu64 " reported, %" PRIu64 " expected, %" PRIu64
-	    " hashed again, %" PRIu64 " pieces scanned again\n",
+	    " hashed again, %" PRIu64 " pieces re-scanned\n",
 	    i->shares, i->expected_shares, i->rehashed, i->pieces);
 	if (i->error && i->text && *i->text && strcmp(i->error, i->text) != 0)
 		out("error   %s: %s\n", i->error, i->text);
