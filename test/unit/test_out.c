@@ -225,6 +225,7 @@ static void test_text_of_peers_cannot_steer_a_terminal(void **state)
 	(void)state;
 	assert_string_equal(text, "a?[2Jb?\nc??d\xc3\xa9\t.\n"
 				  "hnode: x?]0;y?z\n");
+	free(text);
 }
 
 static void test_errors_say_the_sentence(void **state)
