@@ -11,6 +11,7 @@ import hmac
 import os
 import socket
 import struct
+import threading
 import time
 
 P = 2**255 - 19
@@ -452,3 +453,92 @@ class Peer:
 
     def close(self):
         self.sock.close()
+
+
+def differences(values):
+    """Ascending numbers as packed_u32s has them: LEB128 of each step."""
+    out, last = bytearray(), 0
+    for v in values:
+        step, last = v - last, v
+        while step > 127:
+            out.append(step & 127 | 128)
+            step >>= 7
+        out.append(step)
+    return bytes(out)
+
+
+class Worker(Peer):
+    """A peer that announces a capability over its session and serves
+    hash.search in a thread of its own. `cheat` gets a unit and a function
+    that finds its shares, and says what is told; None: nothing."""
+
+    def __init__(self, port, node_id, cap, rate, cheat, **how):
+        super().__init__(port, node_id, **how)
+        self.offer = [cap, rate, 100, 1, 2]
+        self.cheat = cheat
+        self.units = []  # [start, end) of each that was asked for
+        self.ended = None  # why the session is over
+        self.sock.settimeout(None)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        try:
+            while True:
+                kind, flags, stream, payload = self.frame()
+                if kind == 1:
+                    self._serve(stream, payload)
+        except (Closed, OSError) as e:
+            self.ended = str(e)
+
+    def _serve(self, stream, payload):
+        head = payload[1:1 + payload[0]]
+        name = head[11:11 + head[10]].decode()
+        request = unpack(payload[1 + payload[0]:])
+        if name == "node.info":
+            self._end(stream, [
+                self.key.public, "cheat", "wire.py", 1, "public", PUBLIC_ID,
+                "serve", 0, int(time.time() * 1000), [], 1, 0, "", [], [], 1,
+                0, []])
+            self.open("node.changed", [1, [self.offer], [self.offer[0]]])
+        elif name == "hash.search":
+            self._search(stream, *request[:6])
+        else:
+            self._end(stream, [])
+
+    def _end(self, stream, reply):
+        self.send_frame(5, bytes([3]) + bytes(3) + pack(reply), stream)
+
+    def _search(self, stream, job, lease, header, start, end, bits):
+        self.units.append((start, end))
+        told = self.cheat(start, end, bits,
+                          lambda: shares_of(header, start, end, bits))
+        if told is None:
+            return
+        self.send_frame(2, pack([end, differences(told)]), stream)
+        listed = hashlib.sha256(b"".join(struct.pack(">I", n)
+                                         for n in told)).digest()
+        self._end(stream, [end - start, len(told), self.key.sign(
+            b"hnode answer 1\0" + job.encode() + header
+            + struct.pack(">QQQB", lease, start, end, bits) + listed)])
+
+    def close(self):
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.thread.join(10)
+        super().close()
+
+
+def shares_of(header, start, end, bits):
+    """Nonces whose hash has at least so many leading zero bits."""
+    first = hashlib.sha256(header[:64])
+    tail, most, out = header[64:76], (1 << 256 - bits) - 1, []
+    for nonce in range(start, end):
+        h = first.copy()
+        h.update(tail + struct.pack("<I", nonce))
+        digest = hashlib.sha256(h.digest()).digest()
+        if int.from_bytes(digest, "little") <= most:
+            out.append(nonce)
+    return out

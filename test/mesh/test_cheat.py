@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A worker that cheats is dropped and named, and its units are done again.
+
+The cheat is wire.py, which shares no line with hnode; beside it works one
+honest node. What the job reports is compared with what Python finds in the
+units that the cheat had."""
+
+import unittest
+
+import support
+import wire
+from support import CAP, HEADER
+
+TARGET = "0000" + "f" * 60  # a hit in 65536
+ZEROS = 16
+SECONDS = 4  # of the honest worker alone
+
+
+class Cheat(support.MeshTest):
+    def setUp(self):
+        self.submitter = self.start("--no-dht")
+        self.honest = self.worker("--no-dht")
+        self.honest.cli("dial", self.submitter.address)
+        self.submitter.until_peer(self.honest)
+
+    def cheat(self, how, rate=200000):
+        peer = wire.Worker(self.submitter.port,
+                           bytes.fromhex(self.submitter.id), CAP, rate, how)
+        self.addCleanup(peer.close)
+
+        def offers():
+            row = self.submitter.peers().get(peer.key.public.hex())
+            return row and row["offers"]
+        support.until(offers, 20, "the cheat's offer is not seen")
+        return peer
+
+    def solve(self, peer, *more, seconds=SECONDS):
+        """Runs a job with every hit; returns the cheat's row of it."""
+        rate = self.rate(self.honest)
+        n = int(min(max(rate * seconds, 1 << 22), 1 << 31))
+        end, _ = self.search(self.submitter, "--range", f"0-{n - 1}",
+                             "--target", TARGET, "--all", *more)
+        self.assertEqual(end["hashes"], n)
+        self.assertTrue(end["found"])
+        hits = [h["nonce"] for h in end["hits"]]
+        self.assertEqual(hits, sorted(set(hits)))
+        for hit in end["hits"]:
+            self.assertEqual(support.digest(hit["nonce"]), hit["hash"])
+        self.assertTrue(peer.units, "the cheat was asked for nothing")
+        for start, stop in peer.units[:4]:
+            stop = min(stop, start + 400000)
+            self.assertEqual(
+                [h for h in hits if start <= h < stop],
+                wire.shares_of(bytes.fromhex(HEADER), start, stop, ZEROS))
+        show = self.submitter.json("job", "show", end["job"], "--by-peer")
+        rows = {row["id"]: row for row in show["by_peer"]}
+        self.assertEqual(rows[self.honest.id]["state"], "done")
+        return rows[peer.key.public.hex()], n, rows[self.honest.id]
+
+    def dropped(self, peer, why):
+        row, n, honest = self.solve(peer)
+        self.assertEqual(row["state"], "dropped", row)
+        self.assertRegex(row["why"], why)
+        self.assertEqual(row["hashes"], 0)
+        self.assertEqual(honest["hashes"], n)
+        seen = self.submitter.peers()[row["id"]]
+        self.assertEqual(seen["state"], "dropped")
+        self.assertRegex(seen["why"], why)
+        self.submitter.wait_line(r"dropped: .*its units are done again", 5)
+        # It gets no more work.
+        before = len(peer.units)
+        end, _ = self.search(self.submitter, "--range", "0-4194303",
+                             "--target", TARGET, "--all")
+        self.assertEqual(end["hashes"], 1 << 22)
+        self.assertEqual(len(peer.units), before)
+
+    def test_invented_shares(self):
+        peer = self.cheat(lambda start, end, bits, shares:
+                          sorted(set(shares()) | {start + 1, start + 2}))
+        self.dropped(peer, r"reported nonce \d+, whose hash has not")
+        # That is proof: it is out, and does not come in again.
+        peer.thread.join(20)
+        self.assertFalse(peer.thread.is_alive())
+        with self.assertRaises(wire.Closed):
+            wire.Peer(self.submitter.port, bytes.fromhex(self.submitter.id),
+                      key=peer.key)
+
+    def test_half_of_each_unit_skipped(self):
+        def half(start, end, bits, shares):
+            # Every second of many stretches: no gap is long.
+            return [n for n in shares() if (n - start >> bits + 2) % 2]
+        self.dropped(self.cheat(half),
+                     r"did not report|reported \d+ shares where")
+
+    def test_another_range_is_not_this_one(self):
+        self.dropped(self.cheat(lambda start, end, bits, shares:
+                                shares() + [end + 1]),
+                     r"out of its range")
+
+    def test_shares_withheld(self):
+        self.dropped(self.cheat(lambda *unit: []),
+                     r"no share for too long|shares where")
+
+    def test_a_silent_boaster_does_not_hold_the_job_up(self):
+        peer = self.cheat(lambda *unit: None, rate=10**13)
+        row, n, honest = self.solve(peer)
+        self.assertEqual((row["hashes"], honest["hashes"]), (0, n))
+        self.assertLess(max(stop - start for start, stop in peer.units),
+                        n // 4)
+
+
+if __name__ == "__main__":
+    support.main()
