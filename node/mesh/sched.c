@@ -47,12 +47,12 @@ static double unit_ms(const struct sched_job *j, const struct sched_worker *w)
 	return clamp(fmin(most, rest_ms / REST_PARTS), floor_ms, SCHED_UNIT_MS);
 }
 
-static double first_unit(const struct sched_job *j)
+/* Twice over, each worker finds its slots filled. */
+static double fair_part(const struct sched_job *j)
 {
 	const size_t parts = (j->workers ? j->workers : 1) * 2 * SCHED_SLOTS;
 
-	return clamp((double)j->pending / (double)parts, SCHED_FIRST_MIN,
-		     SCHED_FIRST);
+	return fmax((double)j->pending / (double)parts, SCHED_FIRST_MIN);
 }
 
 struct sched_cut sched_unit(const struct sched_job *j,
@@ -62,8 +62,12 @@ struct sched_cut sched_unit(const struct sched_job *j,
 	const double one_second = known ? w->rate : SCHED_FIRST;
 	const unsigned bits = sched_bits(one_second, j->max_bits);
 	const double most = ldexp(SCHED_SHARES_MAX, (int)bits);
-	double n = known ? w->rate * unit_ms(j, w) / 1000.0 : first_unit(j);
+	double n = known ? w->rate * unit_ms(j, w) / 1000.0
+			 : fmin(fair_part(j), SCHED_FIRST);
 
+	/* Its word alone must not bring it all there is. */
+	if (known && !w->measured)
+		n = fmin(n, fair_part(j));
 	n = clamp(n, 1, fmin(most, 0x1p32));
 	return (struct sched_cut){
 	    .nonces = (uint64_t)n,

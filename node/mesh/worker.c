@@ -79,8 +79,10 @@ void pool_count(struct pool *p)
 		if (!w->here || w->bad)
 			continue;
 		p->here++;
+		if (!worker_usable(w))
+			continue;
+		p->usable++;
 		p->rate += w->rate;
-		p->usable += worker_usable(w);
 	}
 }
 

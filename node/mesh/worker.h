@@ -50,7 +50,7 @@ struct worker {
 /* All workers of one capability. Zero-initialised is empty. */
 struct pool {
 	struct worker *by_id;
-	double rate;   /* of all that are here and good */
+	double rate;   /* of the usable ones */
 	size_t usable; /* here, good, and not failing */
 	size_t here;
 };

@@ -103,6 +103,17 @@ static void test_announced_rate_is_trusted_for_a_quarter_second(void **state)
 	assert_int_equal(sched_unit(&j, &w).expected_ms, 250);
 }
 
+static void test_a_boast_brings_a_fair_part_only(void **state)
+{
+	struct sched_job j = job_of(0x1p32, 1e15);
+	const struct sched_worker w = {1e15, false, 1};
+
+	(void)state;
+	assert_int_equal(sched_unit(&j, &w).nonces, 0x1p32 / 8);
+	j.workers = 4;
+	assert_int_equal(sched_unit(&j, &w).nonces, 0x1p32 / 16);
+}
+
 static void test_easy_target_shrinks_units(void **state)
 {
 	struct sched_job j = job_of(0x1p32, 200 * MH);
@@ -192,6 +203,7 @@ int main(void)
 	    cmocka_unit_test(test_unknown_worker_begins_small),
 	    cmocka_unit_test(
 		test_announced_rate_is_trusted_for_a_quarter_second),
+	    cmocka_unit_test(test_a_boast_brings_a_fair_part_only),
 	    cmocka_unit_test(test_easy_target_shrinks_units),
 	    cmocka_unit_test(test_unit_never_leaves_the_nonces),
 	    cmocka_unit_test(test_slot_goes_to_the_job_with_the_fewest),
