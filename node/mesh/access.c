@@ -58,16 +58,18 @@ enum err access_rule(const struct access_facts *f, const struct rpc_method *m,
 			return deny(why, "for newcomers with an invite only");
 		return OK;
 	case SESSION_INVITED:
+		if (f->excluded)
+			break;
 		if (m->right == RIGHT_INVITED)
 			return OK;
 		return deny(why, "an invite only lets a node enrol");
 	case SESSION_PEER:
 	case SESSION_OLD_KEY:
 		if (f->excluded)
-			return deny(why, "this node was left out of the mesh");
+			break;
 		return member_rule(f, m, why);
 	}
-	return deny(why, "unknown kind of session");
+	return deny(why, "this node was left out of the mesh");
 }
 
 enum err access_authorize(void *arg, struct session *s,
@@ -76,7 +78,12 @@ enum err access_authorize(void *arg, struct session *s,
 	struct mesh *mesh = arg;
 	struct access_facts f = {.kind = session_kind(s)};
 
-	if (f.kind == SESSION_PEER || f.kind == SESSION_OLD_KEY) {
+	/* The services end one after the other while sessions still stand. */
+	if (mesh->stopping) {
+		buf_add_str(why, "this node is stopping");
+		return ERR_GONE;
+	}
+	if (f.kind != SESSION_CONTROL) {
 		const struct node_id *id = session_peer(s);
 		f.excluded = membership_excludes(mesh->membership, id) ||
 			     peers_dropped(mesh->peers, id);
