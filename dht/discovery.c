@@ -21,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OLD_KEYS_MS (24ull * 60 * 60 * 1000)
 #define TOMBSTONES_MS 500
 /* Where nobody has answered yet: a node that just came may be listening. */
 #define TOMBSTONES_ALONE_MS 150
@@ -331,7 +330,8 @@ bool discovery_publishes(const struct discovery *d, const char *topic)
 	return d->publisher && publisher_has(d->publisher, topic);
 }
 
-void discovery_rekey(struct discovery *d, const struct mesh_keys *keys)
+void discovery_rekey(struct discovery *d, const struct mesh_keys *keys,
+		     uint64_t old_ms)
 {
 	loop_assert(d->o.loop);
 	assert(keys->network == d->keys.network);
@@ -339,9 +339,9 @@ void discovery_rekey(struct discovery *d, const struct mesh_keys *keys)
 		return;
 	d->keys = *keys;
 	publisher_rekey(d->publisher);
-	follower_rekey(d->follower, keys, OLD_KEYS_MS);
+	follower_rekey(d->follower, keys, old_ms);
 	if (d->lan)
-		lan_rekey(d->lan, keys, OLD_KEYS_MS);
+		lan_rekey(d->lan, keys, old_ms);
 }
 
 enum discovery_state discovery_state(const struct discovery *d)

@@ -104,10 +104,11 @@ void discovery_unfollow(struct discovery *d, const char *topic);
 bool discovery_follows(const struct discovery *d, const char *topic);
 bool discovery_publishes(const struct discovery *d, const char *topic);
 
-/* A rekey: new keys for everything new; for 24 h the old topics and beacons
+/* A rekey: new keys for everything new; for old_ms the old topics and beacons
  * are followed, nothing is published there. Of the same mesh only: another
  * mesh is another discovery. */
-void discovery_rekey(struct discovery *d, const struct mesh_keys *keys);
+void discovery_rekey(struct discovery *d, const struct mesh_keys *keys,
+		     uint64_t old_ms);
 
 /* No DHT; nobody answers; somebody answered within the last minute or two. */
 enum discovery_state { DISCOVERY_OFF, DISCOVERY_ALONE, DISCOVERY_CONNECTED };

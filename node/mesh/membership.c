@@ -156,7 +156,8 @@ static enum err write_file(const char *dir, const struct buf *text,
 			   struct buf *why)
 {
 	char *path = xasprintf("%s/mesh", dir);
-	char *temp = xasprintf("%s/mesh.%ld", dir, (long)getpid());
+	/* One name: what a kill left behind is written over. */
+	char *temp = xasprintf("%s/mesh.new", dir);
 	enum err e = OK;
 
 	int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -527,14 +528,19 @@ bool membership_newkey(const struct membership *m, struct arena *a,
 	return true;
 }
 
-const uint8_t *membership_prev(const struct membership *m, uint64_t now_ms)
+uint64_t membership_prev_ms(const struct membership *m, uint64_t now_ms)
 {
 	/* A clock that was set back does not prolong the day: over a day in
 	 * the past or in the future, both end it. */
 	uint64_t age = now_ms > m->rekeyed_ms ? now_ms - m->rekeyed_ms
 					      : m->rekeyed_ms - now_ms;
 
-	return m->has_prev && age < OLD_KEY_MS ? m->secret->prev : NULL;
+	return m->has_prev && age < OLD_KEY_MS ? OLD_KEY_MS - age : 0;
+}
+
+const uint8_t *membership_prev(const struct membership *m, uint64_t now_ms)
+{
+	return membership_prev_ms(m, now_ms) ? m->secret->prev : NULL;
 }
 
 void membership_keys(const struct membership *m, struct mesh_keys *out)

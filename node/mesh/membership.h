@@ -82,6 +82,8 @@ bool membership_newkey(const struct membership *m, struct arena *a,
 
 /* The key before the last rekey while it is still accepted, else NULL. */
 const uint8_t *membership_prev(const struct membership *m, uint64_t now_ms);
+/* How much longer; 0: not accepted. */
+uint64_t membership_prev_ms(const struct membership *m, uint64_t now_ms);
 void membership_keys(const struct membership *m, struct mesh_keys *out);
 bool membership_excludes(const struct membership *m, const struct node_id *id);
 /* Is this a member, by its certificate and the list of those left out? */

@@ -218,6 +218,17 @@ static void on_issued(void *arg, uint64_t seq)
 	mesh_remember(m, "seq", seq);
 }
 
+/* From the key before to the one in force. */
+static void new_keys(struct mesh *m)
+{
+	uint64_t left = membership_prev_ms(m->membership, mesh_now_ms(m));
+	struct mesh_keys keys;
+
+	membership_keys(m->membership, &keys);
+	discovery_rekey(m->discovery, &keys, left);
+	sodium_memzero(&keys, sizeof(keys));
+}
+
 enum err mesh_discover(struct mesh *m, uint16_t port, struct buf *why)
 {
 	struct discovery_options o = {
@@ -241,11 +252,17 @@ enum err mesh_discover(struct mesh *m, uint16_t port, struct buf *why)
 
 	if (!m->o.dht && !m->o.lan)
 		return OK;
-	membership_keys(m->membership, &o.keys);
+	const uint8_t *prev = membership_prev(m->membership, mesh_now_ms(m));
+	if (prev)
+		mesh_keys_derive(m->membership->mesh_id, prev, &o.keys);
+	else
+		membership_keys(m->membership, &o.keys);
 	enum err e = discovery_new(&o, why, &m->discovery);
 	sodium_memzero(&o.keys, sizeof(o.keys));
 	if (e)
 		return e;
+	if (prev) /* the day of the old topics goes on after a restart */
+		new_keys(m);
 	m->dht_port = discovery_port(m->discovery);
 	for (size_t i = 0; i < m->o.nbootstrap; i++) {
 		struct address a;
@@ -459,7 +476,9 @@ static void on_switched(void *arg)
 
 	m->switching = false;
 	if (m->stopping) {
-		stop_devices(m);
+		/* Whichever of rpc and this ends last goes on. */
+		if (!m->rpc)
+			stop_devices(m);
 		return;
 	}
 	/* The port may be taken in between; any other is as good. */
@@ -500,16 +519,12 @@ void mesh_switched(struct mesh *m)
 
 void mesh_rekeyed(struct mesh *m)
 {
-	struct mesh_keys keys;
-
 	log_info("mesh", "mesh \"%s\" has a new key, generation=%llu",
 		 m->membership->name,
 		 (unsigned long long)m->membership->generation);
 	if (!m->discovery)
 		return;
-	membership_keys(m->membership, &keys);
-	discovery_rekey(m->discovery, &keys);
-	sodium_memzero(&keys, sizeof(keys));
+	new_keys(m);
 	topics_refresh(m->topics);
 }
 

@@ -540,6 +540,8 @@ static void test_clock_offset(void **state)
 
 /* Rekey */
 
+#define DAY_MS (24u * 3600 * 1000)
+
 static void test_rekey_follows_old_topics_too(void **state)
 {
 	uint8_t key[32];
@@ -555,13 +557,13 @@ static void test_rekey_follows_old_topics_too(void **state)
 	bootstrap(b, a);
 	assert_true(wait_polled(&w, all_connected, NULL, 10000));
 	discovery_follow(b->d, TOPIC);
-	discovery_rekey(b->d, &fresh);
+	discovery_rekey(b->d, &fresh, DAY_MS);
 	/* One that has the old key only is still heard. */
 	publish(a, TOPIC, 1);
 	assert_true(wait_for(&w, sees_cores, &want, 10000));
 	const uint64_t seq = seen_of(b, TOPIC, a)->seq;
 	/* With the new key it publishes anew. */
-	discovery_rekey(a->d, &fresh);
+	discovery_rekey(a->d, &fresh, DAY_MS);
 	discovery_follow(a->d, TOPIC);
 	publish(b, TOPIC, 2);
 	struct pairs p = {TOPIC, 0};
@@ -570,8 +572,8 @@ static void test_rekey_follows_old_topics_too(void **state)
 	/* And a third time, while two old sets are kept. */
 	randombytes_buf(key, sizeof(key));
 	mesh_keys_derive(w.keys.mesh_id, key, &fresh);
-	discovery_rekey(a->d, &fresh);
-	discovery_rekey(b->d, &fresh);
+	discovery_rekey(a->d, &fresh, DAY_MS);
+	discovery_rekey(b->d, &fresh, DAY_MS);
 	publish(a, "other", 1);
 	discovery_follow(b->d, "other");
 	publish(b, "other", 1);
