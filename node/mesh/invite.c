@@ -118,28 +118,14 @@ static void given_release(struct given *g)
 	free(g->who);
 }
 
-static void clear_list(struct invites *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		given_release(&l->items[i]);
-	free(l->items);
-	l->items = NULL;
-	l->n = 0;
-}
-
 void invites_free(struct invites *l)
 {
 	if (!l)
 		return;
-	clear_list(l);
+	for (size_t i = 0; i < l->n; i++)
+		given_release(&l->items[i]);
+	free(l->items);
 	free(l);
-}
-
-void invites_forget(struct invites *l)
-{
-	clear_list(l);
-	store_run(l->store, "DELETE FROM invites", NULL, 0, NULL, NULL);
-	store_run(l->store, "DELETE FROM invite_uses", NULL, 0, NULL, NULL);
 }
 
 static struct given *given_find(const struct invites *l, uint64_t tag)
@@ -177,35 +163,22 @@ static void add_user(struct given *g, const struct node_id *who)
 	g->who[g->nwho++] = *who;
 }
 
-static void on_uses(const struct store_result *r, void *arg)
-{
-	struct invites *l = arg;
-
-	for (size_t i = 0; !r->err && i < r->rows; i++) {
-		const struct store_val *v = &r->cells[i * r->columns];
-		struct given *g = given_find(l, (uint64_t)v[0].i);
-		if (g && v[1].b.n == 32)
-			add_user(g, (const void *)v[1].b.p);
-	}
-	l->loaded(l->loaded_arg, r->err, r->err ? r->message : NULL);
-}
-
+/* A row for each use, and one for an invite without any. */
 static void on_invites(const struct store_result *r, void *arg)
 {
 	struct invites *l = arg;
 
 	for (size_t i = 0; !r->err && i < r->rows; i++) {
 		const struct store_val *v = &r->cells[i * r->columns];
-		if (v[1].b.n == 16)
-			given_add(l, (uint64_t)v[0].i, v[1].b.p,
-				  (uint64_t)v[2].i, (uint64_t)v[3].i);
+		const uint64_t tag = (uint64_t)v[0].i;
+		struct given *g = given_find(l, tag);
+		if (!g && v[1].b.n == 16)
+			g = given_add(l, tag, v[1].b.p, (uint64_t)v[2].i,
+				      (uint64_t)v[3].i);
+		if (g && v[4].b.n == 32)
+			add_user(g, (const void *)v[4].b.p);
 	}
-	if (r->err) {
-		l->loaded(l->loaded_arg, r->err, r->message);
-		return;
-	}
-	store_run(l->store, "SELECT tag, node FROM invite_uses", NULL, 0,
-		  on_uses, l);
+	l->loaded(l->loaded_arg, r->err, r->err ? r->message : NULL);
 }
 
 void invites_load(struct invites *l, invites_done_fn done, void *arg)
@@ -213,7 +186,8 @@ void invites_load(struct invites *l, invites_done_fn done, void *arg)
 	l->loaded = done;
 	l->loaded_arg = arg;
 	store_run(l->store,
-		  "SELECT tag, secret, expires, uses FROM invites ORDER BY tag",
+		  "SELECT tag, secret, expires, uses, node FROM invites LEFT "
+		  "JOIN invite_uses USING (tag) ORDER BY tag",
 		  NULL, 0, on_invites, l);
 }
 

@@ -79,7 +79,5 @@ void invites_use(struct invites *l, uint64_t tag, const struct node_id *who,
 void invites_each(const struct invites *l, uint64_t now_ms,
 		  void (*fn)(uint64_t tag, const uint8_t secret[16], void *arg),
 		  void *arg);
-/* Forgets all: the node left the mesh they were for. */
-void invites_forget(struct invites *l);
 
 #endif
