@@ -4,7 +4,7 @@
  *
  * Serving: each chunk's complete inputs become one slice for the device pool;
  * slices are answered in order. What is held is bounded: the stream takes no
- * more chunks while HELD_MAX bytes of inputs wait, and an input is at most
+ * more chunks while HELD_MAX bytes wait, and an input is at most
  * BATCH_ITEM_MAX.
  *
  * Over the control socket a batch may name a peer: then this node is a pipe
@@ -48,10 +48,16 @@ struct batch {
 	struct slice *slices;
 };
 
+/* Empty inputs weigh something, too: the place for their digests. */
+static size_t slice_weight(const struct slice *s)
+{
+	return s->data.n + s->n * (sizeof(*s->msgs) + 32);
+}
+
 static void slice_free(struct slice *s)
 {
 	DL_DELETE(s->b->slices, s);
-	s->b->held -= s->data.n;
+	s->b->held -= slice_weight(s);
 	buf_release(&s->data);
 	free(s->msgs);
 	free(s->digests);
@@ -153,7 +159,7 @@ static void slice_start(struct slice *s, const size_t ends[])
 		s->msgs[i].n = ends[i] - at;
 		at = ends[i];
 	}
-	b->held += s->data.n;
+	b->held += slice_weight(s);
 	DL_APPEND(b->slices, s);
 	s->e = asic_batch_start(b->m->asic, s->msgs, s->n, b->rounds,
 				on_digests, s, &s->work);

@@ -27,7 +27,7 @@
 #include "node/mesh/job.h"
 #include "node/mesh/mesh_impl.h"
 
-#define SHARES_MAX (1u << 20)	 /* of one unit, expected */
+#define SHARES_MAX (1u << 16)	 /* of one unit, expected */
 #define SHARES_CHUNK 4096u	 /* of one progress message */
 #define PROGRESS_MAX (32u << 10) /* packed: up to 5 bytes a share */
 #define UNITS_PER_SESSION 8
@@ -513,9 +513,11 @@ static void serve_search(struct rpc_stream *st, const void *request, void *arg)
 	v->below = v->told_below = w.start;
 	strcpy(v->job, q->job);
 	answer_init(&v->answer);
-	enum err e = s->stopped ? ERR_GONE
-				: asic_scan_start(m->asic, &w, false,
-						  &serve_scan_ops, v, &v->scan);
+	/* A request in many pieces may be whole only when we stop. */
+	enum err e = m->stopping
+			 ? ERR_GONE
+			 : asic_scan_start(m->asic, &w, false, &serve_scan_ops,
+					   v, &v->scan);
 	if (e) {
 		rpc_fail(st, e, "the device takes no work");
 		free(v);
