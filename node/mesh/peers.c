@@ -142,7 +142,9 @@ void peer_remove(struct peer *q)
 	free(q);
 }
 
-/* Full: the one without a session that was silent the longest goes. */
+/* Full: the one without a session that was silent the longest goes; those that
+ * failed a proof last, or a few thousand keys of a liar would fill the table.
+ */
 static bool make_room(struct peers *p)
 {
 	struct peer *oldest = NULL;
@@ -151,8 +153,11 @@ static bool make_room(struct peers *p)
 		return true;
 	for (size_t i = 0; i < p->n; i++) {
 		struct peer *q = p->items[i];
-		if (!q->session && !q->user && !q->attempt && !q->waiters &&
-		    !q->proof && (!oldest || q->heard_ms < oldest->heard_ms))
+		if (q->session || q->user || q->attempt || q->waiters)
+			continue;
+		if (!oldest || q->proof < oldest->proof ||
+		    (q->proof == oldest->proof &&
+		     q->heard_ms < oldest->heard_ms))
 			oldest = q;
 	}
 	if (oldest)
@@ -297,6 +302,8 @@ bool peer_new_boot(struct peer *q, const uint8_t boot_id[8])
 	bool fresh = memcmp(q->boot_id, boot_id, 8) != 0;
 
 	memcpy(q->boot_id, boot_id, 8);
+	if (fresh)
+		q->changed_seq = 0;
 	return fresh;
 }
 

@@ -94,8 +94,6 @@ size_t peers_in_topic(const struct peers *p, const char *topic);
 void peers_introduce(const struct peers *p, struct arena *a, size_t max,
 		     struct list *out);
 bool peers_dropped(const struct peers *p, const struct node_id *id);
-/* When and by which address this node last had an inbound session. */
-bool peers_had_inbound(const struct peers *p);
 /* Clocks of the sessions against ours; false with fewer than three. */
 bool peers_clock(const struct peers *p, int64_t *median);
 

@@ -59,7 +59,7 @@ struct peer {
 	struct strs wants;  /* capabilities it wants work of (D8) */
 	struct cap_info *caps;
 	size_t ncaps;
-	uint64_t changed_seq;
+	uint64_t changed_seq; /* of its last node.changed */
 
 	/* Its session. */
 	struct session *session;
@@ -91,7 +91,6 @@ struct peers {
 	struct loop_timer *tick, *tell;
 	uint64_t told_ms, changed_seq;
 	bool greeted; /* "joined" was logged */
-	bool had_inbound;
 	bool stopping;
 	uint64_t skew_warned_ms;
 	loop_fn loaded;

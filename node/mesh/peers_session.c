@@ -262,8 +262,6 @@ void peers_up(struct peers *p, struct session *s)
 	peer_new_boot(q, hello->boot_id);
 	memset(q->left_boot, 0, 8);
 	q->clock_ms = (int64_t)hello->unix_ms - (int64_t)clock_unix_ms();
-	if (!session_dialled(s))
-		p->had_inbound = true;
 	if (kind == SESSION_OLD_KEY) {
 		const struct rpc_ops ops = {.end = on_ignored};
 		send_newkey(q, &ops, NULL, &sent);
@@ -343,6 +341,9 @@ void peers_changed(struct peers *p, const struct node_id *id,
 	if (!q || !q->session)
 		return;
 	peer_heard(q);
+	if (c->seq <= q->changed_seq)
+		return; /* over a session that D11 is ending */
+	q->changed_seq = c->seq;
 	texts_clear(&q->topics);
 	for (size_t i = 0; i < c->topics.n; i++)
 		texts_add_once(&q->topics, c->topics.items[i], PEER_TOPICS);

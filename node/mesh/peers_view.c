@@ -255,11 +255,6 @@ size_t peers_in_topic(const struct peers *p, const char *topic)
 	return n;
 }
 
-bool peers_had_inbound(const struct peers *p)
-{
-	return p->had_inbound;
-}
-
 bool peers_clock(const struct peers *p, int64_t *median)
 {
 	int64_t *offsets = xcalloc(p->n + 1, sizeof(*offsets));
