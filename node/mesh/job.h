@@ -29,7 +29,7 @@ struct jobs;
 
 #define JOB_ID_SIZE 16 /* text, "4f2a91c0": 8 hex digits */
 #define JOB_MAX_OPEN 64
-#define JOB_MAX_KEPT 256  /* ended ones remembered; the oldest go first */
+#define JOB_MAX_KEPT 256   /* ended ones remembered; the oldest go first */
 #define JOB_MAX_HITS 65536 /* with --all; more: the job fails, saying so */
 
 enum job_state {
@@ -44,17 +44,17 @@ const char *job_state_str(enum job_state s);
 /* What `submit search` asks for. Wire form of job.submit's request. */
 struct search_spec {
 	uint8_t header[HEADER_SIZE];
-	uint64_t start, end;	/* nonces [start, end) */
-	uint8_t target[32];	/* little-endian number */
-	bool all;		/* do not stop at the first hit */
-	uint64_t wait_ms;	/* nobody to do it for so long: ERR_NOPEER; 0 is
-				 * no waiting at all, at most 7 days */
+	uint64_t start, end; /* nonces [start, end) */
+	uint8_t target[32];  /* little-endian number */
+	bool all;	     /* do not stop at the first hit */
+	uint64_t wait_ms;    /* nobody to do it for so long: ERR_NOPEER; 0 is
+			      * no waiting at all, at most 7 days */
 	uint64_t check_permille; /* re-scan budget: share of one core, 50; the
 				  * open jobs share it out among them */
 };
 extern const struct message search_spec_message;
-enum err search_spec_check(const struct search_spec *s, struct buf *why)
-    HN_CHECK;
+enum err search_spec_check(const struct search_spec *s,
+			   struct buf *why) HN_CHECK;
 
 /* A lease: one unit in one worker's hands. The id is never used again. */
 struct lease {
@@ -107,7 +107,7 @@ void jobs_set_judge(struct jobs *j,
 void jobs_set_core_rate(struct jobs *j, uint64_t hashes_per_s);
 struct worker_offer {
 	struct node_id id;
-	uint64_t rate;	/* announced or measured H/s of the device */
+	uint64_t rate; /* announced or measured H/s of the device */
 	uint64_t rtt_ms;
 	uint64_t slots; /* units it takes at once; 0: two */
 };
@@ -117,8 +117,8 @@ struct worker_offer {
 void jobs_worker(struct jobs *j, const char *cap, const struct worker_offer *w,
 		 uint64_t now);
 /* Gone: its leases are cut at their last prefix and given to others. */
-void jobs_worker_gone(struct jobs *j, const char *cap,
-		      const struct node_id *id, uint64_t now);
+void jobs_worker_gone(struct jobs *j, const char *cap, const struct node_id *id,
+		      uint64_t now);
 
 /* Accepts a job; its id goes to `id`. ERR_INPUT with a sentence; ERR_BUSY
  * when JOB_MAX_OPEN are open. Work is handed out at the next jobs_tick: call
@@ -160,65 +160,65 @@ bool jobs_wants(const struct jobs *j, const char *cap);
  * the chunks of job.watch. */
 struct job_hit {
 	uint64_t nonce;
-	char *hash;	/* as explorers show it */
-	char *by;	/* node id in hex */
+	char *hash; /* as explorers show it */
+	char *by;   /* node id in hex */
 };
 extern const struct message job_hit_message;
 
 struct job_peer {
 	char *id, *name;
 	uint64_t units, hashes;
-	uint64_t rate;	   /* H/s over its work on this job */
+	uint64_t rate; /* H/s over its work on this job */
 	uint64_t expected_shares, shares;
-	double rescanned;  /* fraction of its hashes re-scanned */
-	uint64_t late;	   /* units clipped as late */
-	char *state;	   /* "working", "done", "lost", "dropped" */
-	char *why;	   /* of dropped and lost */
+	double rescanned; /* fraction of its hashes re-scanned */
+	uint64_t late;	  /* units clipped as late */
+	char *state;	  /* "working", "done", "lost", "dropped" */
+	char *why;	  /* of dropped and lost */
 };
 extern const struct message job_peer_message;
 
 struct job_unit {
 	uint64_t lease, start, end, below;
-	char *state;   /* assigned, computing, done, taken-back */
-	char *peer;    /* name */
+	char *state; /* assigned, computing, done, taken-back */
+	char *peer;  /* name */
 };
 extern const struct message job_unit_message;
 
 struct job_info {
 	char *job, *kind, *state;
-	char *error, *text;    /* of a failed one: err name and sentence */
+	char *error, *text; /* of a failed one: err name and sentence */
 	bool found;
-	struct opt_u64 nonce;  /* the (lowest) hit */
-	char *hash, *by;       /* NULL when none */
-	uint64_t start, end;   /* the range */
-	uint64_t hashes;       /* nonces done, each counted once */
-	double percent;	       /* 0..100 */
-	double seconds;	       /* since submission, or its whole life */
-	uint64_t rate;	       /* H/s now */
-	double eta_s;	       /* -1: unknown */
-	uint64_t peers;	       /* how many did work */
-	uint64_t workers;      /* at work now */
-	double checked;	       /* fraction re-scanned of what others did, 0..1;
-				* 1 when all was our own work */
+	struct opt_u64 nonce; /* the (lowest) hit */
+	char *hash, *by;      /* NULL when none */
+	uint64_t start, end;  /* the range */
+	uint64_t hashes;      /* nonces done, each counted once */
+	double percent;	      /* 0..100 */
+	double seconds;	      /* since submission, or its whole life */
+	uint64_t rate;	      /* H/s now */
+	double eta_s;	      /* -1: unknown */
+	uint64_t peers;	      /* how many did work */
+	uint64_t workers;     /* at work now */
+	double checked;	      /* fraction re-scanned of what others did, 0..1;
+			       * 1 when all was our own work */
 	uint64_t expected_shares, shares, rehashed, pieces;
-	uint64_t late;	       /* hashes done twice; counted once */
+	uint64_t late; /* hashes done twice; counted once */
 	uint64_t pending, assigned, computing, done, failed; /* units */
 	char *header, *target; /* hex as given; as explorers show it */
 	bool all;
-	struct list hits;      /* struct job_hit; with all; not in brief */
-	struct list by_peer;   /* struct job_peer; job.show only */
-	struct list units;     /* struct job_unit; job.show with units: those
-				* in hands and the last 256 */
-	char *note;	       /* D15's sentence on what stays unseen */
+	struct list hits;    /* struct job_hit; with all; not in brief */
+	struct list by_peer; /* struct job_peer; job.show only */
+	struct list units;   /* struct job_unit; job.show with units: those
+			      * in hands and the last 256 */
+	char *note;	     /* D15's sentence on what stays unseen */
 };
 extern const struct message job_info_message;
 
 enum job_detail { JOB_BRIEF, JOB_PEERS, JOB_UNITS };
 /* ERR_NOTFOUND; a unique prefix of the id is enough. */
-enum err jobs_info(const struct jobs *j, const char *id,
-		   enum job_detail detail, uint64_t now, struct arena *a,
+enum err jobs_info(const struct jobs *j, const char *id, enum job_detail detail,
+		   uint64_t now, struct arena *a,
 		   struct job_info *out) HN_CHECK;
-void jobs_each(const struct jobs *j,
-	       void (*fn)(const char *id, void *arg), void *arg);
+void jobs_each(const struct jobs *j, void (*fn)(const char *id, void *arg),
+	       void *arg);
 
 #endif

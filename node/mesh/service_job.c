@@ -28,7 +28,6 @@ struct watcher {
 	struct rpc_stream *st;
 	char job[JOB_ID_SIZE];
 	bool due, ended;
-	uint64_t told_ms;
 };
 
 struct service_job {
@@ -369,7 +368,6 @@ static void watcher_tell(struct watcher *w)
 	enum job_detail detail = w->ended ? JOB_PEERS : JOB_BRIEF;
 	enum err e = info_of(w->s->m, w->job, detail, &a, &info);
 	w->due = false;
-	w->told_ms = now_of(w->s);
 	if (e || w->ended) {
 		if (e)
 			fail_unknown(w->st, e, w->job);

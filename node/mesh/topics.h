@@ -27,7 +27,7 @@ struct topics;
 struct topics *topics_new(struct mesh *m);
 void topics_free(struct topics *t);
 
-/* ERR_INPUT for a bad name, ERR_LIMIT, ERR_EXISTS, ERR_NOTFOUND. */
+/* ERR_INPUT for a bad name, ERR_LIMIT, ERR_NOTFOUND. */
 enum err topics_join(struct topics *t, const char *name,
 		     struct buf *why) HN_CHECK;
 enum err topics_leave(struct topics *t, const char *name,
