@@ -18,9 +18,10 @@
 
 #include "node/base/mem.h"
 
+#include <utlist.h>
+
 #include <inttypes.h>
 #include <stdlib.h>
-#include <utlist.h>
 
 #define HORIZON_MS 2000
 #define START_MS 1000 /* tokens a job begins with */

@@ -9,17 +9,18 @@
  * slots are filled. jobs_tick adds what only time brings.
  */
 #include "node/mesh/job.h"
+#include "node/mesh/job_impl.h"
 
 #include "node/base/mem.h"
-#include "node/mesh/job_impl.h"
 #include "node/mesh/sched.h"
+
+#include <utlist.h>
 
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utlist.h>
 
 #define TICK_MS 250
 #define TICK_WATCH_MS 50 /* while slow workers are watched */

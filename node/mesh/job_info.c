@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "node/mesh/job.h"
-
 #include "node/mesh/job_impl.h"
+
+#include "node/mesh/job.h"
 #include "node/mesh/sched.h"
+
+#include <utlist.h>
 
 #include <math.h>
 #include <string.h>
-#include <utlist.h>
 
 #define TEXT_MAX 512
 #define NOTE_MAX 1024

@@ -2,11 +2,10 @@
 /*
  * The search: nonces of one 80-byte header whose digest is at most a target.
  */
-#include "node/mesh/kind.h"
-
 #include "asic/sha256d.h"
 #include "node/base/mem.h"
 #include "node/mesh/job.h"
+#include "node/mesh/kind.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -11,15 +11,17 @@
  * between the two streams, with a queue each way that stops its source while
  * it is not empty.
  */
-#include <sodium.h>
-#include <stdlib.h>
-#include <string.h>
-#include <utlist.h>
+#include "node/mesh/mesh_impl.h"
 
 #include "asic/asic.h"
 #include "node/base/buf.h"
-#include "node/mesh/mesh_impl.h"
 #include "node/mesh/service_hash.h"
+
+#include <sodium.h>
+#include <utlist.h>
+
+#include <stdlib.h>
+#include <string.h>
 
 #define HELD_MAX (1u << 20)
 

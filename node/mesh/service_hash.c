@@ -14,18 +14,19 @@
  * answer is signed over what was asked and the list of all shares.
  */
 #include "node/mesh/service_hash.h"
-
-#include <assert.h>
-#include <sodium.h>
-#include <stdlib.h>
-#include <string.h>
-#include <utlist.h>
+#include "node/mesh/mesh_impl.h"
 
 #include "asic/asic.h"
 #include "node/base/buf.h"
 #include "node/base/log.h"
 #include "node/mesh/job.h"
-#include "node/mesh/mesh_impl.h"
+
+#include <sodium.h>
+#include <utlist.h>
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define SHARES_MAX (1u << 16)	 /* of one unit, expected */
 #define SHARES_CHUNK 4096u	 /* of one progress message */
@@ -511,7 +512,7 @@ static void serve_search(struct rpc_stream *st, const void *request, void *arg)
 	v->lease = q->lease;
 	v->work = w;
 	v->below = v->told_below = w.start;
-	strcpy(v->job, q->job);
+	memcpy(v->job, q->job, strlen(q->job) + 1);
 	answer_init(&v->answer);
 	/* A request in many pieces may be whole only when we stop. */
 	enum err e = m->stopping

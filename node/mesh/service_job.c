@@ -5,18 +5,20 @@
  * jobs_tick runs from one timer: jobs_tick says when it is due next, news
  * bring it forward to the end of this round.
  */
-#include <sodium.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <utlist.h>
+#include "node/mesh/mesh_impl.h"
 
 #include "asic/asic.h"
 #include "node/base/buf.h"
 #include "node/base/log.h"
 #include "node/mesh/job.h"
-#include "node/mesh/mesh_impl.h"
 #include "node/mesh/service_hash.h"
+
+#include <sodium.h>
+#include <utlist.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define WATCH_MS 250 /* between two chunks of a job.watch */
 #define SEARCH_CAP "hash/sha256d"

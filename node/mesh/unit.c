@@ -12,13 +12,14 @@
 #include "node/base/mem.h"
 #include "node/mesh/sched.h"
 
+#include <utlist.h>
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utlist.h>
 
 #define ROBBED_AGAIN_MS 1000
 
@@ -82,8 +83,7 @@ void part_lost(struct part *part, const char *fmt, ...)
 	part->lost = true;
 	free(part->why);
 	va_start(ap, fmt);
-	if (vasprintf(&part->why, fmt, ap) < 0)
-		abort();
+	part->why = xvasprintf(fmt, ap);
 	va_end(ap);
 }
 
