@@ -201,6 +201,33 @@ class Worker(support.MeshTest):
                   + struct.pack(">QQQB", 42, lo, hi, k) + listed)
         self.assertTrue(wire.verify(bytes.fromhex(node.id), signed, sig))
 
+    def test_digests_that_nobody_reads_have_a_bound(self):
+        node = self.worker("--no-dht")
+        peer = wire.Peer(node.port, bytes.fromhex(node.id))
+        self.addCleanup(peer.close)
+        # No credit for its answers, and inputs that are all empty.
+        stream = peer.open("hash.batch", [2, bytes(32)], credit=0)
+        credit, sent, first = 262144, 0, 0
+        while True:
+            chunk = wire.pack([first, [[b"", False]] * 1024])
+            if len(chunk) <= credit:
+                peer.send_frame(2, chunk, stream)
+                first += 1024
+                credit -= len(chunk)
+                sent += len(chunk)
+                self.assertLess(sent, 1 << 20, "it wants ever more")
+                continue
+            # What it grants for all this it has granted before it answers.
+            before, ping = credit, peer.open("node.ping", [1, 0])
+            while True:
+                kind, _, at, payload = peer.frame()
+                if kind == 4 and at == stream:
+                    credit += struct.unpack(">I", payload[:4])[0]
+                if at == ping:
+                    break
+            if credit == before:
+                break
+
     def differences(self, packed):
         out, value, shift, last = [], 0, 0, 0
         for byte in packed:

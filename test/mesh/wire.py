@@ -427,9 +427,9 @@ class Peer:
         self.send_record(0, struct.pack(">BBIH", kind, flags, stream,
                                         len(payload)) + payload)
 
-    def open(self, method, request, version=1):
+    def open(self, method, request, version=1, credit=262144):
         name = method.encode()
-        head = struct.pack(">HIIB", version, 0, 262144, len(name)) + name
+        head = struct.pack(">HIIB", version, 0, credit, len(name)) + name
         stream = self.stream
         self.stream += 2
         self.send_frame(1, bytes([len(head)]) + head + pack(request), stream)
