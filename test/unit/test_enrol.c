@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <sodium.h>
@@ -289,6 +290,42 @@ static void test_mesh_is_changed_while_running(void **state)
 	node_stop(&a);
 }
 
+/* The day of the old topics outlives a restart: one that has only the old key,
+ * and no address of ours, is heard of under them. */
+static void test_old_topics_are_followed_after_a_restart(void **state)
+{
+	struct node a, b;
+	const char *boot, *topics[] = {"hash/sha256d"};
+	struct mesh_rekey q = {0};
+
+	(void)state;
+	struct mesh_options o = with_dht(&a, "a", NULL, NULL);
+	o.topic = topics;
+	o.ntopic = 1;
+	node_start(&a, &o);
+	start_joined(&b, "b", invite(&a, 1));
+	assert_true(node_sees(&a, node_id_of(&b), "ok"));
+	node_stop(&b);
+	assert_int_equal(node_call(&a, "mesh.rekey", &q, &arena, NULL, NULL),
+			 OK);
+	node_stop(&a);
+	/* Both forget whom they met. */
+	assert_int_equal(unlink(temp_path("a/hnode.db")), 0);
+	assert_int_equal(unlink(temp_path("b/hnode.db")), 0);
+	o = with_dht(&a, "a", NULL, NULL);
+	o.topic = topics;
+	o.ntopic = 1;
+	node_start(&a, &o);
+	o = with_dht(&b, "b", &a, &boot);
+	o.topic = topics;
+	o.ntopic = 1;
+	node_start(&b, &o);
+	assert_int_equal(b.mesh->membership->generation, 0);
+	assert_true(nodes_until(loop, has_generation, &b));
+	node_stop(&b);
+	node_stop(&a);
+}
+
 int main(int argc, char **argv)
 {
 	log_setup(argc > 1 ? LOG_DEBUG : LOG_ERROR, LOG_TEXT, 2);
@@ -303,6 +340,7 @@ int main(int argc, char **argv)
 	    T(test_bad_invites_are_refused_in_words),
 	    T(test_rekey_leaves_a_node_out),
 	    T(test_mesh_is_changed_while_running),
+	    T(test_old_topics_are_followed_after_a_restart),
 #undef T
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -537,6 +537,63 @@ static void test_stop_in_the_middle_of_a_start(void **state)
 	buf_release(&why);
 }
 
+static bool flag_set(void *arg)
+{
+	return *(bool *)arg;
+}
+
+static void on_flag(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+static void on_no_matter(void *arg, struct rpc_stream *st, enum err e,
+			 const void *reply, const char *text)
+{
+	(void)arg, (void)st, (void)e, (void)reply, (void)text;
+}
+
+static bool works_for_others(void *arg)
+{
+	struct node *n = arg;
+
+	return service_hash_busy(n->mesh->service_hash) == 1;
+}
+
+/* Its services end one by one; who calls meanwhile hears that it stops. */
+static void test_calls_to_a_stopping_node(void **state)
+{
+	static const struct rpc_ops ops = {.end = on_no_matter};
+	struct hash_search work = {
+	    .job = "x", .end = UINT64_C(1) << 32, .share_bits = 20};
+	struct topic_ref ref = {.topic = "hash/sha256d"};
+	bool stopped = false, client = false, store = false;
+	struct node a, b;
+
+	(void)state;
+	start(&a, "a");
+	start(&b, "b");
+	dial(&b, &a);
+	assert_int_equal(node_call(&a, "offer.add", &ref, &arena, NULL, NULL),
+			 OK);
+	struct session *s = hub_find(rpc_hub(b.mesh->rpc), node_id_of(&a));
+	assert_int_equal(
+	    rpc_call(b.mesh->rpc, s, "hash.search", &work, 0, &ops, NULL, NULL),
+	    OK);
+	assert_true(nodes_until(loop, works_for_others, &a));
+	mesh_stop(a.mesh, on_flag, &stopped);
+	assert_int_not_equal(
+	    node_call(&a, "job.list", NULL, &arena, NULL, NULL), OK);
+	assert_true(nodes_until(loop, flag_set, &stopped));
+	rpc_stop(a.client, on_flag, &client);
+	assert_true(nodes_until(loop, flag_set, &client));
+	store_stop(a.store, on_flag, &store);
+	assert_true(nodes_until(loop, flag_set, &store));
+	identity_free(a.me);
+	free(a.text);
+	node_stop(&b);
+}
+
 static void test_bad_options_are_told(void **state)
 {
 	struct node n;
@@ -605,6 +662,7 @@ int main(int argc, char **argv)
 	    T(test_worker_that_cannot_be_dialled_follows_the_want),
 	    T(test_a_wrong_address_is_reported_back),
 	    T(test_stop_in_the_middle_of_a_start),
+	    T(test_calls_to_a_stopping_node),
 	    T(test_bad_options_are_told),
 	    T(test_a_taken_port_is_an_error_when_given),
 #undef T
