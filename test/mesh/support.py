@@ -64,6 +64,11 @@ class Failure(AssertionError):
     """Something did not happen in time."""
 
 
+# What the sanitizers say of a program, wherever it says it.
+FAULT = re.compile(r"(Address|Leak|Thread|UndefinedBehavior)Sanitizer|"
+                   r"runtime error: |Assertion .* failed")
+
+
 class Process:
     """A child whose output is read as it comes."""
 
@@ -197,6 +202,24 @@ class Node(Process):
                 raise Failure(f"not ready: {r}\n" + self.tail())
             self.wait_news(0.05)
 
+    def finish(self):
+        """At the end of a test: it stops as it should, and is well."""
+        if self.running():
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGTERM)
+            try:
+                code = self.wait(10)
+                if code:
+                    raise Failure(f"exit code {code} at its stop:\n"
+                                  + self.tail())
+            finally:
+                self.close()
+        else:
+            self.close()
+        bad = [i for i, line in enumerate(self.lines) if FAULT.search(line)]
+        if bad:
+            raise Failure("\n".join(self.lines[bad[0]:bad[0] + 100]))
+
     def cli(self, *args, **how):
         return run(*args, dir=self.dir, prefix=self.prefix, **how)
 
@@ -268,9 +291,11 @@ def run(*args, dir=None, prefix=(), input=None, timeout=60, env=None,
         raise Failure(f"{' '.join(argv)} did not end in "
                       f"{timeout * SLOW:.0f} s: {e.stdout!r} {e.stderr!r}"
                       ) from None
-    return Result(p.returncode, p.stdout.decode("utf-8", "replace"),
-                  p.stderr.decode("utf-8", "replace"),
-                  time.monotonic() - begin)
+    r = Result(p.returncode, p.stdout.decode("utf-8", "replace"),
+               p.stderr.decode("utf-8", "replace"), time.monotonic() - begin)
+    if r.code < 0 or FAULT.search(r.err):
+        raise Failure(f"{' '.join(argv)}: {r.code}\n{r.err}")
+    return r
 
 
 def until(seen, timeout, why="it did not come true"):
@@ -318,7 +343,7 @@ class MeshTest(unittest.TestCase):
         if not lan:
             flags += ("--no-lan",)
         node = Node(self, flags, **how)
-        self.addCleanup(node.close)
+        self.addCleanup(node.finish)
         if ready:
             node.ready()
         return node
@@ -357,9 +382,22 @@ def free_port():
         return s.getsockname()[1]
 
 
+class Timed(unittest.TextTestResult):
+    """Says how long each test took."""
+
+    def startTest(self, test):
+        self._began = time.monotonic()
+        super().startTest(test)
+
+    def addSuccess(self, test):
+        self.stream.write(f"{time.monotonic() - self._began:.1f} s ")
+        super().addSuccess(test)
+
+
 def main():
     """Runs the tests of the file; 77 when every one was skipped."""
-    program = unittest.main(exit=False, verbosity=2)
+    program = unittest.main(exit=False, testRunner=unittest.TextTestRunner(
+        verbosity=2, resultclass=Timed))
     r = program.result
     if not r.wasSuccessful():
         sys.exit(1)
