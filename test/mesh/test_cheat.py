@@ -84,6 +84,10 @@ class Cheat(support.MeshTest):
         with self.assertRaises(wire.Closed):
             wire.Peer(self.submitter.port, bytes.fromhex(self.submitter.id),
                       key=peer.key)
+        r = self.submitter.cli("ping", peer.key.public.hex())
+        self.assertNotEqual(r.code, 0)
+        self.assertIn("whose hash has not", r.err)
+        self.assertLess(r.seconds, 5 * support.SLOW)
 
     def test_half_of_each_unit_skipped(self):
         def half(start, end, bits, shares):

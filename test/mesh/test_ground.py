@@ -281,6 +281,14 @@ class Ground(MeshTest):
         for line in node.err:
             self.assertIn("msg", json.loads(line), line)
 
+    def test_json_of_a_node(self):
+        """One object for scripts, once it is there; the log beside it."""
+        node = self.start("--json")
+        one, = node.out
+        one = json.loads(one)
+        self.assertEqual((one["id"], one["port"], one["pid"]),
+                         (node.id, node.port, node.pid))
+
     def test_memory_of_an_idle_node(self):
         self.assertLess(self.start().status()["rss_kib"], 20 * 1024 * SLOW)
 

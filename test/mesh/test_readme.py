@@ -113,6 +113,20 @@ class Readme(MeshTest):
             r = run("stop", dir=os.path.join(d, name))
             self.assertEqual(r.code, 0, r)
 
+    def test_installs(self):
+        build = os.path.dirname(BIN)
+        if not os.path.exists(os.path.join(build, "cmake_install.cmake")):
+            self.skipTest("the program stands alone")
+        d = self.new_dir()
+        r = subprocess.run(["cmake", "--install", build, "--prefix", d],
+                           capture_output=True, text=True)
+        self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
+        r = subprocess.run([os.path.join(d, "bin", "hnode"), "version"],
+                           capture_output=True, text=True, env=clean_env())
+        self.assertTrue(r.stdout.startswith("hnode "), r)
+        self.assertTrue(os.path.exists(
+            os.path.join(d, "share", "man", "man1", "hnode.1")))
+
     @unittest.skipUnless(BIN == os.path.join(TOP, "build", "hnode"),
                          "it builds into build/")
     def test_demo(self):
