@@ -191,6 +191,16 @@ void peer_wait(struct peer *q, uint32_t timeout_ms, peers_session_fn fn,
 		waiter_end(w, OK, NULL);
 		return;
 	}
+	if (q->state == PEER_DROPPED) {
+		waiter_end(w, ERR_DENIED, q->why);
+		return;
+	}
+	if (q->state == PEER_LEFT) {
+		waiter_end(w, ERR_GONE,
+			   "it said goodbye; `hnode dial ID@HOST:PORT` tries "
+			   "it all the same");
+		return;
+	}
 	if (!q->address.n && !q->attempt) {
 		waiter_end(w, ERR_NOPEER,
 			   "no address of it is known: it must dial us");

@@ -234,6 +234,12 @@ static void test_a_peer_that_says_goodbye_has_left(void **state)
 	id = *node_id_of(&b);
 	node_stop(&b);
 	assert_true(node_sees(&a, &id, "left"));
+	/* Nobody waits for one that is known to be away. */
+	struct peer_ref ref = {.peer = (char *)(uintptr_t)node_hex(&id)};
+	uint64_t began = clock_ns();
+	assert_int_equal(node_call(&a, "peer.ping", &ref, &arena, NULL, NULL),
+			 ERR_GONE);
+	assert_true((clock_ns() - began) / 1000000 < 5000);
 	node_stop(&a);
 }
 
