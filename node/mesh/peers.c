@@ -379,6 +379,39 @@ static void record_left(struct peers *p, const char *topic,
 		peer_set_state(q, PEER_LEFT, "said goodbye");
 }
 
+/* True when its addresses are others than before. */
+static bool record_addresses(struct peer *q, const struct record *r)
+{
+	struct strs before = q->address;
+
+	q->address = (struct strs){0};
+	for (size_t i = 0; i < before.n; i++)
+		texts_add(&q->address, before.items[i]);
+	peer_set_addresses(q, &r->address);
+	bool changed = !texts_same(&before, &q->address);
+	texts_clear(&before);
+	if (r->dht.n) {
+		texts_clear(&q->dht);
+		for (size_t i = 0; i < r->dht.n; i++)
+			texts_add_once(&q->dht, r->dht.items[i],
+				       ADDRESS_ANNOUNCED);
+	}
+	return changed;
+}
+
+static void record_facts(struct peer *q, const char *topic,
+			 const struct record *r)
+{
+	texts_add_once(&q->topics, topic, PEER_TOPICS);
+	q->role = role_name(r->role);
+	text_set(&q->software, r->software, 64);
+	text_set(&q->cpu, r->cpu, 128);
+	q->cores = r->cores;
+	q->ram_mib = r->ram_mib;
+	if (!q->session)
+		record_caps(q, topic, r);
+}
+
 void peers_record(struct peers *p, const char *topic, const struct record *r)
 {
 	const struct node_id *id = (const void *)r->node;
@@ -394,6 +427,8 @@ void peers_record(struct peers *p, const char *topic, const struct record *r)
 	if (q && memcmp(q->left_boot, none, 8) &&
 	    !memcmp(q->left_boot, r->boot_id, 8))
 		return; /* older than its goodbye */
+	if (q && r->seq < q->record_seq && memcmp(q->boot_id, r->boot_id, 8))
+		return; /* of a process before the one that speaks now */
 	q = peer_get_or_add(p, id, PEER_FROM_DHT);
 	if (!q || membership_excludes(p->m->membership, id))
 		return;
@@ -404,31 +439,11 @@ void peers_record(struct peers *p, const char *topic, const struct record *r)
 	if (r->seq > q->record_seq)
 		q->record_seq = r->seq;
 	q->suites = r->suites;
-	struct strs before = q->address;
-	q->address = (struct strs){0};
-	for (size_t i = 0; i < before.n; i++)
-		texts_add(&q->address, before.items[i]);
-	peer_set_addresses(q, &r->address);
-	fresh = fresh || !texts_same(&before, &q->address);
-	texts_clear(&before);
-	if (r->dht.n) {
-		texts_clear(&q->dht);
-		for (size_t i = 0; i < r->dht.n; i++)
-			texts_add_once(&q->dht, r->dht.items[i],
-				       ADDRESS_ANNOUNCED);
-	}
-	if (!strncmp(topic, "want/", 5)) {
+	fresh |= record_addresses(q, r);
+	if (!strncmp(topic, "want/", 5))
 		texts_add_once(&q->wants, topic + 5, PEER_TOPICS);
-	} else {
-		texts_add_once(&q->topics, topic, PEER_TOPICS);
-		q->role = role_name(r->role);
-		text_set(&q->software, r->software, 64);
-		text_set(&q->cpu, r->cpu, 128);
-		q->cores = r->cores;
-		q->ram_mib = r->ram_mib;
-		if (!q->session)
-			record_caps(q, topic, r);
-	}
+	else
+		record_facts(q, topic, r);
 	if (q->session)
 		peer_bootstrap(q);
 	peer_consider(q, fresh);

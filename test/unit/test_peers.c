@@ -424,6 +424,34 @@ static void test_hostile_words_are_kept_in_bounds(void **state)
 		news(id_of((uint8_t)(i >> 8), (uint8_t)i), "infer/tiny", 1, 1,
 		     RECORD_LIVE, "both", 1);
 	assert_true(peers_count(m.peers) <= PEERS_MAX);
+	/* Keys of a liar, each of which failed a proof: room all the same. */
+	for (size_t i = 0; i < m.peers->n; i++)
+		m.peers->items[i]->proof = i > 0;
+	const struct node_id kept = m.peers->items[1]->id;
+	for (unsigned i = 0; i < 2; i++)
+		news(id_of(0xf0, (uint8_t)i), "infer/tiny", 1, 1, RECORD_LIVE,
+		     "both", 1);
+	struct node_id first = id_of(0xf0, 1);
+	assert_non_null(peer_find(m.peers, &first));
+	assert_non_null(peer_find(m.peers, &kept));
+	assert_int_equal(peers_count(m.peers), PEERS_MAX);
+}
+
+static void test_a_record_of_an_earlier_process_is_no_news(void **state)
+{
+	struct node_id a = id_of(1, 2);
+
+	(void)state;
+	news(a, "infer/tiny", 20, 5, RECORD_LIVE, "both", 2);
+	news(a, "hash/sha256d", 10, 100, RECORD_LIVE, "use", 1);
+	const struct peer *q = peer_find(m.peers, &a);
+	assert_string_equal(q->role, "both");
+	assert_int_equal(q->boot_id[0], 2);
+	assert_int_equal(q->ncaps, 1);
+	assert_int_equal(q->topics.n, 1);
+	/* Of the same process any topic may come first. */
+	news(a, "hash/sha256d", 15, 100, RECORD_LIVE, "both", 2);
+	assert_int_equal(q->ncaps, 2);
 }
 
 int main(void)
@@ -437,6 +465,7 @@ int main(void)
 	    T(test_peers_are_found_by_name_and_prefix),
 	    T(test_filters),
 	    T(test_a_tombstone_is_a_goodbye),
+	    T(test_a_record_of_an_earlier_process_is_no_news),
 	    T(test_who_is_dialled),
 	    T(test_an_announcing_node_looks_for_nobody),
 	    T(test_hostile_words_are_kept_in_bounds),
