@@ -77,7 +77,7 @@ static bool role_is(const char *role, const char *name)
 	return role && !strcmp(role, name);
 }
 
-bool peer_useful(const struct peer *q)
+static bool peer_useful(const struct peer *q)
 {
 	struct mesh *m = q->all->m;
 	bool serve = role_is(m->o.role, "serve");

@@ -114,7 +114,8 @@ uint64_t jobs_fresh_id(struct jobs *j)
 	return ++j->next_id;
 }
 
-struct pool *jobs_pool(struct jobs *j, const char *cap)
+/* The pool of a capability; NULL when no kind needs it. */
+static struct pool *jobs_pool(struct jobs *j, const char *cap)
 {
 	for (size_t i = 0; i < KIND_COUNT; i++)
 		if (!strcmp(kind_list[i]->cap, cap))

@@ -137,8 +137,6 @@ static inline bool job_is_open(const struct job *job)
 /* job.c */
 void job_step(struct job *job, uint64_t now); /* ends it when it is time */
 void job_changed(struct job *job);
-/* The pool of a capability; NULL when no kind needs it. */
-struct pool *jobs_pool(struct jobs *j, const char *cap);
 /* No work for it any more, in no job; what it did is done again. */
 void jobs_drop(struct jobs *j, struct worker *w, bool proof, uint64_t now,
 	       const char *fmt, ...) __attribute__((format(printf, 5, 6)));

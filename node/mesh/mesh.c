@@ -459,12 +459,6 @@ bool mesh_is_public(const struct mesh *m)
 	return !m->membership || m->membership->is_public;
 }
 
-void mesh_describe_offers(const struct mesh *m, struct buf *out)
-{
-	if (m->offers)
-		offers_describe(m->offers, out);
-}
-
 /* --- another mesh, another key --- */
 
 static void stop_devices(void *arg);

@@ -75,6 +75,5 @@ uint16_t mesh_port(const struct mesh *m); /* 0: no listener */
 uint16_t mesh_dht_port(const struct mesh *m);
 const char *mesh_name(const struct mesh *m);
 bool mesh_is_public(const struct mesh *m);
-void mesh_describe_offers(const struct mesh *m, struct buf *out);
 
 #endif

@@ -63,7 +63,8 @@ static struct offer *offer_find(const struct offers *o, const char *cap)
 	return NULL;
 }
 
-void rate_str(uint64_t r, struct buf *out)
+/* "102 MH/s"; "not measured" for 0. */
+static void rate_str(uint64_t r, struct buf *out)
 {
 	static const char *const units[] = {"H/s",  "kH/s", "MH/s",
 					    "GH/s", "TH/s", "PH/s"};
@@ -324,19 +325,4 @@ void offers_list(const struct offers *o, struct arena *a, struct list *out)
 		    .slots = OFFER_SLOTS};
 	}
 	*out = (struct list){rows, n};
-}
-
-void offers_describe(const struct offers *o, struct buf *out)
-{
-	size_t told = 0;
-
-	for (size_t i = 0; i < o->n; i++) {
-		const struct offer *f = &o->items[i];
-		if (!f->up)
-			continue;
-		buf_printf(out, "%s%s ", told++ ? ", " : "", f->what->cap);
-		rate_str(f->rate, out);
-	}
-	if (!told)
-		buf_add_str(out, "nothing yet: see `hnode offer`");
 }

@@ -35,9 +35,5 @@ enum err offers_remove(struct offers *o, const char *cap,
 		       struct buf *why) HN_CHECK;
 bool offers_have(const struct offers *o, const char *cap);
 void offers_list(const struct offers *o, struct arena *a, struct list *out);
-void offers_describe(const struct offers *o, struct buf *out);
-
-/* "102 MH/s"; "not measured" for 0. */
-void rate_str(uint64_t hashes_per_s, struct buf *out);
 
 #endif

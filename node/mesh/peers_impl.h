@@ -128,7 +128,6 @@ void peer_probe_stop(struct peer *q);
 void peers_on_tell(void *arg);
 
 /* dialer.c */
-bool peer_useful(const struct peer *q);
 /* Dials soon if it is of use, has an address and no session. fresh: there is
  * news, an old delay does not count. */
 void peer_consider(struct peer *q, bool fresh);

@@ -69,6 +69,11 @@ struct worker *pool_add(struct pool *p, const struct node_id *id)
 	return w;
 }
 
+static bool worker_usable(const struct worker *w)
+{
+	return w->here && !w->bad && !w->streak;
+}
+
 void pool_count(struct pool *p)
 {
 	struct worker *w, *next;
@@ -84,11 +89,6 @@ void pool_count(struct pool *p)
 		p->usable++;
 		p->rate += w->rate;
 	}
-}
-
-bool worker_usable(const struct worker *w)
-{
-	return w->here && !w->bad && !w->streak;
 }
 
 bool worker_free(const struct worker *w, uint64_t now)

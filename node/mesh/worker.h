@@ -62,7 +62,6 @@ struct worker *pool_find(struct pool *p, const struct node_id *id);
 struct worker *pool_add(struct pool *p, const struct node_id *id);
 void pool_count(struct pool *p); /* rate, usable and here, afresh */
 
-bool worker_usable(const struct worker *w);
 /* May it be given a unit now? */
 bool worker_free(const struct worker *w, uint64_t now);
 /* It announces this rate; ignored once measured. */
