@@ -4,15 +4,15 @@
  * byte says which: the word itself, the bytes inside a word with a good
  * checksum, a certificate, or an address.
  */
-#include <assert.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "node/base/cert.h"
 #include "node/base/word.h"
 #include "node/mesh/address.h"
 #include "node/mesh/invite.h"
 #include "test/fuzz/fuzz.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
 
 static void read_word(const char *word)
 {
