@@ -65,8 +65,8 @@ class Failure(AssertionError):
 
 
 # What the sanitizers say of a program, wherever it says it.
-FAULT = re.compile(r"(Address|Leak|Thread|UndefinedBehavior)Sanitizer|"
-                   r"runtime error: |Assertion .* failed")
+FAULT = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error: |"
+                   r"WARNING: ThreadSanitizer|Assertion .* failed")
 
 
 class Process:

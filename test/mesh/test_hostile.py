@@ -206,6 +206,17 @@ class Hostile(MeshTest):
                     s.sendto(rng.randbytes(n), ("127.0.0.1",
                                                 self.node.port))
 
+    def test_datagrams_that_promise_much(self):
+        """Counts of msgpack that no datagram could hold; OpenDHT's reader
+        asks for the memory at once, and must take a no for an answer."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            for head in (b"\xdd", b"\xdf", b"\xc6", b"\xdb", b"\xc9",
+                         b"\x81\xa1y\xdd", b"\x81\xa1a\xdf"):
+                for n in (0xffffffff, 0x7fffffff, 0x04000000, 0x00100000):
+                    for _ in range(5):
+                        s.sendto(head + struct.pack(">I", n) + b"\0" * 40,
+                                 ("127.0.0.1", self.node.port))
+
     def test_deep_and_wrong_json(self):
         for text in ("[" * 5000, "{}" * 100, '{"a":' * 3000, "nul", "\xff",
                      '{"token": 1e999}', '{"token": -1}',
