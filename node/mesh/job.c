@@ -12,6 +12,7 @@
 #include "node/mesh/job_impl.h"
 
 #include "node/base/mem.h"
+#include "node/mesh/job_save.h"
 #include "node/mesh/sched.h"
 
 #include <utlist.h>
@@ -61,8 +62,9 @@ struct jobs *jobs_new(const struct jobs_ops *ops, void *arg,
 	j->self = *self;
 	j->judge = judge_reference;
 	/* Lease ids are never used again, by another start of this node
-	 * neither. */
-	j->next_id = ops->random(arg) >> 1;
+	 * neither: jobs_set_marks goes on where that ended. */
+	j->next_id = ops->random(arg) >> 2;
+	j->job_key = ops->random(arg);
 	return j;
 }
 
@@ -115,7 +117,7 @@ uint64_t jobs_fresh_id(struct jobs *j)
 }
 
 /* The pool of a capability; NULL when no kind needs it. */
-static struct pool *jobs_pool(struct jobs *j, const char *cap)
+struct pool *jobs_pool(struct jobs *j, const char *cap)
 {
 	for (size_t i = 0; i < KIND_COUNT; i++)
 		if (!strcmp(kind_list[i]->cap, cap))
@@ -271,6 +273,8 @@ static void job_end(struct job *job, enum job_state state, enum err error,
 		part->worker = NULL;
 	}
 	DL_FOREACH (job->closed, u) {
+		if (!u->hh.tbl)
+			continue; /* of an earlier start */
 		HASH_DEL(j->leases, u);
 		u->hh.tbl = NULL;
 	}
@@ -357,11 +361,30 @@ struct job *jobs_find(const struct jobs *j, const char *id)
 	return found == 1 ? (open ? open : ended) : NULL;
 }
 
+/* A permutation of 32 bits (four Feistel rounds): ids that look drawn and do
+ * not come twice in four thousand million jobs. */
+static uint32_t scramble(uint32_t x, uint64_t key)
+{
+	uint32_t l = x >> 16, r = x & 0xffff;
+
+	for (int i = 0; i < 4; i++) {
+		uint64_t t = (r + (key >> (16 * i))) * 0x9e3779b97f4a7c15u;
+
+		t ^= t >> 29;
+		t *= 0xbf58476d1ce4e5b9u;
+		const uint32_t next = l ^ (uint32_t)(t >> 48);
+
+		l = r;
+		r = next;
+	}
+	return l << 16 | r;
+}
+
 static void draw_id(struct jobs *j, char id[static JOB_ID_SIZE])
 {
 	do
 		snprintf(id, JOB_ID_SIZE, "%08" PRIx32,
-			 (uint32_t)j->ops.random(j->arg));
+			 scramble((uint32_t)j->next_job++, j->job_key));
 	while (jobs_find(j, id));
 }
 
@@ -386,9 +409,8 @@ enum err jobs_submit_search(struct jobs *j, const struct search_spec *s,
 	job->kind = &kind_search;
 	job->pool = jobs_pool(j, job->kind->cap);
 	job->spec = xmemdup(s, sizeof(*s));
-	job->wait_ms = s->wait_ms;
-	job->check_permille = s->check_permille;
-	job->all = s->all;
+	job->kind->terms(s, &job->wait_ms, &job->check_permille, &job->all);
+	job->patience_ms = job->wait_ms;
 	job->max_bits = job->kind->max_bits(job->spec);
 	job->submitted_at = job->served_at = job->rate_at = now;
 	draw_id(j, job->id);
@@ -415,6 +437,14 @@ enum err jobs_cancel(struct jobs *j, const char *id, uint64_t now)
 		units_feed_all(j, pool, now);
 	}
 	return OK;
+}
+
+void jobs_forget(struct jobs *j, const char *id)
+{
+	struct job *job = jobs_find(j, id);
+
+	if (job && !job_is_open(job))
+		job_free(job);
 }
 
 bool jobs_wants(const struct jobs *j, const char *cap)
@@ -462,15 +492,17 @@ static uint64_t job_lonely(struct job *job, uint64_t now)
 {
 	if (job->pool->usable || job->complete)
 		job->served_at = now;
-	if (now - job->served_at < job->wait_ms || job->pool->usable ||
+	if (job->pool->usable)
+		job->patience_ms = job->wait_ms;
+	if (now - job->served_at < job->patience_ms || job->pool->usable ||
 	    job->complete)
-		return job->served_at + job->wait_ms;
+		return job->served_at + job->patience_ms;
 	char text[120];
 
 	snprintf(text, sizeof(text),
 		 "nobody offered %s for %" PRIu64 " s (workers start with "
 		 "hnode --offer %s)",
-		 job->kind->cap, job->wait_ms / 1000, job->kind->cap);
+		 job->kind->cap, job->patience_ms / 1000, job->kind->cap);
 	job_end(job, JOB_FAILED, ERR_NOPEER, text, now);
 	return UINT64_MAX;
 }

@@ -12,9 +12,10 @@
 #include "node/mesh/worker.h"
 
 /*
- * The inside of the coordinator, shared by its four files and nobody else:
+ * The inside of the coordinator, shared by its five files and nobody else:
  * job.c (the table, life cycle), unit.c (handing out, progress, taking back),
- * audit.c (what is scanned again), job_info.c (what people are shown).
+ * audit.c (what is scanned again), job_info.c (what people are shown),
+ * job_save.c (what outlives the process).
  */
 #define UNITS_KEPT 256 /* closed ones of a job, for late words and lists */
 
@@ -84,6 +85,7 @@ struct job {
 	struct pool *pool;
 	void *spec;
 	uint64_t wait_ms, check_permille;
+	uint64_t patience_ms; /* wait_ms, or more until workers are back */
 	bool all;
 	unsigned max_bits;
 
@@ -121,6 +123,7 @@ struct jobs {
 	struct judge judge;
 	uint64_t core_rate;
 	uint64_t next_id;
+	uint64_t next_job, job_key; /* of their ids */
 	struct pool pools[KIND_COUNT];
 	struct unit *leases; /* by id; open, and closed ones of open jobs */
 	struct job *open, *ended; /* oldest first */
@@ -137,6 +140,8 @@ static inline bool job_is_open(const struct job *job)
 /* job.c */
 void job_step(struct job *job, uint64_t now); /* ends it when it is time */
 void job_changed(struct job *job);
+/* The pool of a capability; NULL when no kind needs it. */
+struct pool *jobs_pool(struct jobs *j, const char *cap);
 /* No work for it any more, in no job; what it did is done again. */
 void jobs_drop(struct jobs *j, struct worker *w, bool proof, uint64_t now,
 	       const char *fmt, ...) __attribute__((format(printf, 5, 6)));

@@ -38,6 +38,11 @@ struct kind {
 	const struct message *spec; /* what a submitter says */
 	const struct message *work; /* what a worker is told: the pack of it */
 	size_t spec_size;
+	enum err (*spec_check)(const void *spec, struct buf *why);
+	/* What every kind's spec says: how long it waits for workers, the
+	 * re-scan budget, whether every hit is wanted. */
+	void (*terms)(const void *spec, uint64_t *wait_ms,
+		      uint64_t *check_permille, bool *all);
 	/* The most leading zero bits a share may be asked to have. */
 	unsigned (*max_bits)(const void *spec);
 	struct span (*range)(const void *spec);

@@ -50,6 +50,21 @@ enum err search_spec_check(const struct search_spec *s, struct buf *why)
 	return OK;
 }
 
+static enum err search_check_spec(const void *spec, struct buf *why)
+{
+	return search_spec_check(spec, why);
+}
+
+static void search_terms(const void *spec, uint64_t *wait_ms,
+			 uint64_t *check_permille, bool *all)
+{
+	const struct search_spec *s = spec;
+
+	*wait_ms = s->wait_ms;
+	*check_permille = s->check_permille;
+	*all = s->all;
+}
+
 /* A share mask of more bits than every hit has would hide hits. */
 static unsigned search_max_bits(const void *spec)
 {
@@ -119,6 +134,8 @@ const struct kind kind_search = {
     .spec = &search_spec_message,
     .work = &scan_work_message,
     .spec_size = sizeof(struct search_spec),
+    .spec_check = search_check_spec,
+    .terms = search_terms,
     .max_bits = search_max_bits,
     .range = search_range,
     .cut = search_cut,

@@ -4,3 +4,5 @@ if(NOT TARGET job_pure)
 endif()
 hn_test(scenario scenario_jobs LINKS job_pure
 	SOURCES ${CMAKE_SOURCE_DIR}/test/support/job_world.c)
+hn_test(scenario scenario_restart LINKS job_pure
+	SOURCES ${CMAKE_SOURCE_DIR}/test/support/job_world.c)

@@ -154,6 +154,7 @@ enum world_kind {
 	EV_WORD,
 	EV_END,
 	EV_GONE,
+	EV_BACK,
 	EV_RESCAN
 };
 
@@ -325,7 +326,8 @@ static void op_bad(void *arg, const struct node_id *id, bool proof,
 	size_t at;
 	struct world_worker *k = worker_by_id(w, id, &at);
 
-	assert(!k->bad);
+	assert(!k->bad || w->restarts);
+	w->save_due = true;
 	k->bad = true;
 	k->proof = proof;
 	k->bad_at_us = w->now_us;
@@ -338,6 +340,7 @@ static void op_changed(void *arg, const char *job, bool ended)
 
 	(void)job;
 	w->changed++;
+	w->save_due |= ended;
 	if (ended) {
 		w->ended++;
 		w->ended_us = w->now_us;
@@ -354,19 +357,24 @@ static const struct jobs_ops ops = {
     .changed = op_changed,
 };
 
-void world_init(struct world *w, uint64_t seed)
+static void jobs_begin(struct world *w)
 {
 	struct node_id self;
 
-	memset(w, 0, sizeof(*w));
 	memset(&self, SELF, sizeof(self));
+	w->jobs = jobs_new(&ops, w, &self);
+	jobs_set_judge(w->jobs, world_judge, NULL);
+	jobs_set_core_rate(w->jobs, (uint64_t)w->core_rate);
+}
+
+void world_init(struct world *w, uint64_t seed)
+{
+	memset(w, 0, sizeof(*w));
 	w->seed = seed;
 	w->now_us = 1000000;
 	w->core_rate = 50e6;
 	w->announce = 1;
-	w->jobs = jobs_new(&ops, w, &self);
-	jobs_set_judge(w->jobs, world_judge, NULL);
-	jobs_set_core_rate(w->jobs, (uint64_t)w->core_rate);
+	jobs_begin(w);
 }
 
 static void tasks_clear(struct world_worker *k)
@@ -389,6 +397,8 @@ void world_release(struct world *w)
 		tasks_clear(&w->w[i]);
 	free(w->heap);
 	spans_release(&w->told);
+	for (size_t i = 0; i < w->ndisk; i++)
+		buf_release(&w->disk[i].saved);
 	jobs_free(w->jobs);
 }
 
@@ -445,6 +455,71 @@ void world_submit(struct world *w, const struct search_spec *s,
 	(void)e;
 	buf_release(&why);
 	w->next_tick = 0;
+	if (w->durable)
+		world_save(w);
+}
+
+static void save_one(const char *id, void *arg)
+{
+	struct world *w = arg;
+	struct world_disk *d = w->disk;
+
+	while (d < w->disk + w->ndisk && strcmp(d->id, id) != 0)
+		d++;
+	assert(d < w->disk + HN_COUNT(w->disk));
+	if (d == w->disk + w->ndisk) {
+		w->ndisk++;
+		memcpy(d->id, id, sizeof(d->id));
+	}
+	buf_clear(&d->saved);
+	const enum err e = jobs_save(w->jobs, id, ms(w), &d->saved);
+
+	assert(e == OK && d->saved.n <= JOB_SAVED_MAX);
+	(void)e;
+}
+
+void world_save(struct world *w)
+{
+	jobs_each(w->jobs, save_one, w);
+	w->save_due = false;
+	w->saved_us = w->now_us;
+	w->saves++;
+}
+
+void world_restart(struct world *w, uint64_t down_us)
+{
+	w->restarts++;
+	w->marks = jobs_marks(w->jobs);
+	jobs_free(w->jobs);
+	w->now_us += down_us;
+	jobs_begin(w);
+	jobs_set_marks(w->jobs, &w->marks);
+	for (size_t i = 0; i < w->ndisk; i++) {
+		struct buf why = {0};
+		char id[JOB_ID_SIZE];
+		const enum err e =
+		    jobs_restore(w->jobs, w->disk[i].saved.p,
+				 w->disk[i].saved.n, ms(w), &why, id);
+
+		if (e)
+			fprintf(stderr, "not restored: %s\n", buf_str(&why));
+		assert(e == OK && !strcmp(id, w->disk[i].id));
+		buf_release(&why);
+	}
+	/* Some stop what they did for the dead one; some have not noticed and
+	 * go on to tell of leases that mean nothing any more. */
+	for (size_t i = 0; i < w->n; i++) {
+		if (world_random(w) % 2)
+			tasks_clear(&w->w[i]);
+		push(w, (struct world_event){.kind = EV_BACK,
+					     .at = w->now_us +
+						   world_random(w) % 2000000,
+					     .worker = i});
+	}
+	w->save_due = false;
+	w->next_tick = 0;
+	if (w->paranoid)
+		world_audit(w);
 }
 
 bool world_open(const struct world *w)
@@ -676,6 +751,10 @@ static void happen(struct world *w, struct world_event *e)
 			jobs_worker_gone(w->jobs, "hash/sha256d", &k->id,
 					 ms(w));
 		break;
+	case EV_BACK:
+		if (k->here)
+			world_rejoin(w, e->worker);
+		break;
 	case EV_RESCAN:
 		jobs_rescan_end(w->jobs, e->id, OK, e->shares, e->n, ms(w));
 		break;
@@ -741,7 +820,8 @@ void world_run(struct world *w, uint64_t until_us)
 		const uint64_t at = event ? w->heap[0].at : tick;
 
 		if (at > until_us) {
-			w->now_us = until_us;
+			if (until_us > w->now_us)
+				w->now_us = until_us;
 			return;
 		}
 		if (at > w->now_us)
@@ -755,5 +835,10 @@ void world_run(struct world *w, uint64_t until_us)
 		}
 		if (w->paranoid)
 			world_audit(w);
+		if (w->durable && w->save_due && world_chance(w) < w->torn)
+			world_restart(w, world_random(w) % 3000000);
+		else if (w->durable &&
+			 (w->save_due || w->now_us >= w->saved_us + 1000000))
+			world_save(w);
 	}
 }

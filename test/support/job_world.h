@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "node/mesh/job.h"
+#include "node/mesh/job_save.h"
 #include "node/mesh/lease.h"
 
 /*
@@ -70,6 +71,18 @@ struct world {
 	uint64_t ended, changed, assigned, rescans, rescanned, revoked;
 	uint64_t most_expected_ms;
 	uint64_t ended_us;
+	/* What is on the submitter's disk: all jobs as of the last save. */
+	struct world_disk {
+		char id[JOB_ID_SIZE];
+		struct buf saved;
+	} disk[8];
+	size_t ndisk;
+	struct job_marks marks;
+	bool durable; /* keeps the disk: at once what matters, the rest
+		       * every second */
+	double torn;  /* chance that it dies instead of such a save */
+	bool save_due;
+	uint64_t saved_us, saves, restarts;
 	bool paranoid; /* checks the books after every event */
 };
 
@@ -83,6 +96,11 @@ size_t world_join(struct world *w, double rate, uint64_t lat_us,
 void world_rejoin(struct world *w, size_t i);
 /* Dies; the coordinator hears of it after so long (UINT64_MAX: never). */
 void world_crash(struct world *w, size_t i, uint64_t heard_after_us);
+/* What the journal does: all jobs as they are now go to the disk. */
+void world_save(struct world *w);
+/* The submitter's node dies and begins again after so long, with what is on
+ * its disk; the workers come back to it one by one. */
+void world_restart(struct world *w, uint64_t down_us);
 void world_submit(struct world *w, const struct search_spec *s,
 		  char id[static JOB_ID_SIZE]);
 /* Runs until there are no open jobs, or until the time. */

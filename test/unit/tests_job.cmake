@@ -6,3 +6,5 @@ hn_test(unit test_lease LINKS job_pure)
 hn_test(unit test_check LINKS job_pure)
 hn_test(unit test_sched LINKS job_pure)
 hn_test(unit test_job LINKS job_pure)
+hn_test(unit test_job_save LINKS job_pure
+	SOURCES ${CMAKE_SOURCE_DIR}/test/support/job_world.c)
