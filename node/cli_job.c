@@ -410,9 +410,9 @@ static int conclude(struct watch *w)
 				   "interrupted; job %s is canceled", w->job);
 	if (w->e == ERR_GONE)
 		return out_fail(ERR_GONE,
-				"the node stopped, and job %s with it: start "
-				"it again and submit once more",
-				w->job);
+				"the node stopped; job %s goes on when it "
+				"starts again (`hnode job show %s`)",
+				w->job, w->job);
 	if (w->e)
 		return out_fail(w->e, "job %s: %s", w->job,
 				w->text ? w->text : err_str(w->e));

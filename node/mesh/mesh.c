@@ -9,6 +9,7 @@
 #include "node/mesh/address.h"
 #include "node/mesh/control.h"
 #include "node/mesh/invite.h"
+#include "node/mesh/journal.h"
 #include "node/mesh/membership.h"
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
@@ -55,6 +56,8 @@ const struct store_schema *mesh_schema(size_t *n)
 		all[count++] = peers_schema[i];
 	for (size_t i = 0; i < invites_schema_count; i++)
 		all[count++] = invites_schema[i];
+	for (size_t i = 0; i < journal_schema_count; i++)
+		all[count++] = journal_schema[i];
 	*n = count;
 	return all;
 }
@@ -559,6 +562,7 @@ static void on_last(void *arg)
 	topics_free(m->topics);
 	offers_free(m->offers);
 	invites_free(m->invites);
+	journal_free(m->journal);
 	membership_free(m->membership);
 	texts_clear(&m->address);
 	texts_clear(&m->dht_address);

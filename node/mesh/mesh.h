@@ -66,8 +66,8 @@ typedef void (*mesh_ready_fn)(void *arg, enum err e, const char *text);
 struct mesh *mesh_new(const struct mesh_options *o, mesh_ready_fn ready,
 		      void *arg);
 
-/* Tombstones and goodbyes, jobs canceled, ports closed, devices stopped;
- * within 2 s. done on the loop; the mesh is gone. */
+/* Tombstones and goodbyes, jobs saved, ports closed, devices stopped; within
+ * 2 s. done on the loop; the mesh is gone. */
 void mesh_stop(struct mesh *m, loop_fn done, void *arg);
 
 /* For the lines a starting node prints. */

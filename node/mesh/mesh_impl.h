@@ -19,6 +19,7 @@ struct discovery;
 struct enrol;
 struct invites;
 struct jobs;
+struct journal;
 struct membership;
 struct offers;
 struct peers;
@@ -45,6 +46,7 @@ struct mesh {
 	struct asic *asic;
 	struct offers *offers;
 	struct jobs *jobs;
+	struct journal *journal; /* of the jobs */
 	struct service_job *service_job;
 	struct service_hash *service_hash;
 	struct service_node *service_node;
@@ -162,7 +164,9 @@ void service_hash_withdraw(struct mesh *m);
 unsigned service_hash_busy(const struct service_hash *s);
 
 struct service_job *service_job_new(struct mesh *m);
-/* Cancels all jobs and watchers. */
+/* Saves all open jobs, which go on at the next start; ends all watchers. */
 void service_job_stop(struct service_job *s);
+/* The node is ready: jobs of an earlier start go on. */
+void service_job_resume(struct mesh *m);
 
 #endif

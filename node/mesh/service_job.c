@@ -11,6 +11,7 @@
 #include "node/base/buf.h"
 #include "node/base/log.h"
 #include "node/mesh/job.h"
+#include "node/mesh/journal.h"
 #include "node/mesh/service_hash.h"
 
 #include <sodium.h>
@@ -48,7 +49,14 @@ static uint64_t now_of(const struct service_job *s)
 static enum err info_of(struct mesh *m, const char *id, enum job_detail detail,
 			struct arena *a, struct job_info *out)
 {
-	return jobs_info(m->jobs, id, detail, loop_ms(m->loop), a, out);
+	enum err e = jobs_info(m->jobs, id, detail, loop_ms(m->loop), a, out);
+
+	/* An end that is not on disk yet is none. */
+	if (!e && !journal_final(m->journal, out->job)) {
+		out->state = arena_strndup(a, "running", 7);
+		out->error = out->text = NULL;
+	}
+	return e;
 }
 
 /* --- what the coordinator asks for --- */
@@ -115,6 +123,7 @@ static void op_peer_bad(void *arg, const struct node_id *id, bool proof,
 	struct service_job *s = arg;
 	struct bad_peer *b = HN_NEW(struct bad_peer);
 
+	journal_dropped(s->m->journal);
 	log_warn("work", "%s dropped: %s; its units are done again peer=%s",
 		 node_str(id), why, node_str(id));
 	b->m = s->m;
@@ -143,9 +152,8 @@ static void log_ended(struct service_job *s, const char *job)
 	arena_release(&a);
 }
 
-static void op_changed(void *arg, const char *job, bool ended)
+static void tell_watchers(struct service_job *s, const char *job, bool ended)
 {
-	struct service_job *s = arg;
 	struct watcher *w;
 
 	DL_FOREACH (s->watchers, w) {
@@ -156,8 +164,24 @@ static void op_changed(void *arg, const char *job, bool ended)
 		if (ended || !loop_timer_armed(s->tell))
 			loop_timer_set(s->tell, ended ? 0 : WATCH_MS);
 	}
-	if (ended)
-		log_ended(s, job);
+}
+
+static void op_changed(void *arg, const char *job, bool ended)
+{
+	struct service_job *s = arg;
+
+	journal_changed(s->m->journal, job, ended);
+	if (!ended)
+		tell_watchers(s, job, false);
+}
+
+/* Its end is on disk. */
+static void on_final(void *arg, const char *job)
+{
+	struct service_job *s = arg;
+
+	tell_watchers(s, job, true);
+	log_ended(s, job);
 }
 
 static const struct jobs_ops job_ops = {
@@ -259,6 +283,62 @@ static void know_core_rate(struct service_job *s)
 	asic_measure(s->m->asic, CORE_RATE_MS, on_core_rate, s->m);
 }
 
+/* An answer that waits for the disk; its caller may leave before. */
+struct answer {
+	struct mesh *m;
+	struct rpc_stream *st; /* NULL: left */
+};
+
+static void on_asker_left(void *arg, struct rpc_stream *st, enum err e,
+			  const void *reply, const char *text)
+{
+	struct answer *a = arg;
+
+	(void)st, (void)e, (void)reply, (void)text;
+	a->st = NULL;
+}
+
+static struct answer *answer_new(struct mesh *m, struct rpc_stream *st)
+{
+	static const struct rpc_ops ops = {.end = on_asker_left};
+	struct answer *a = HN_NEW(struct answer);
+
+	a->m = m;
+	a->st = st;
+	rpc_serve(st, &ops, a);
+	return a;
+}
+
+static void on_submitted(void *arg, const char *job, enum err e,
+			 const char *text)
+{
+	struct answer *a = arg;
+	struct mesh *m = a->m;
+	struct job_made made = {.job = (char *)(uintptr_t)job};
+
+	if (a->st && e == ERR_GONE)
+		rpc_fail(a->st, e,
+			 "this node is stopping; `hnode jobs` at "
+			 "its next start has the job");
+	else if (a->st && e)
+		rpc_fail(a->st, e,
+			 "the job cannot be saved, so it was not "
+			 "accepted: %s",
+			 text);
+	else if (a->st)
+		rpc_reply(a->st, &made);
+	free(a);
+	if (e && e != ERR_GONE) {
+		enum err gone = jobs_cancel(m->jobs, job, loop_ms(m->loop));
+		(void)gone; /* it may have ended by itself */
+	}
+	if (e)
+		return;
+	know_core_rate(m->service_job);
+	tell_wants(m->service_job);
+	service_job_kick(m);
+}
+
 static void serve_submit(struct rpc_stream *st, const void *request, void *arg)
 {
 	const struct search_spec *spec = request;
@@ -271,13 +351,10 @@ static void serve_submit(struct rpc_stream *st, const void *request, void *arg)
 	if (e) {
 		rpc_fail(st, e, "%s", why.n ? buf_str(&why) : err_str(e));
 	} else {
-		struct job_made made = {.job = id};
 		log_info("work", "job accepted: search %llu nonces job=%s",
 			 (unsigned long long)(spec->end - spec->start), id);
-		rpc_reply(st, &made);
-		know_core_rate(m->service_job);
-		tell_wants(m->service_job);
-		service_job_kick(m);
+		journal_submitted(m->journal, id, on_submitted,
+				  answer_new(m, st));
 	}
 	buf_release(&why);
 }
@@ -303,6 +380,24 @@ static void serve_show(struct rpc_stream *st, const void *request, void *arg)
 	arena_release(&a);
 }
 
+static void on_canceled(void *arg, const char *job, enum err e,
+			const char *text)
+{
+	struct answer *a = arg;
+	struct arena mem = {0};
+	struct job_info info;
+
+	(void)text;
+	if (a->st && (e == ERR_GONE || !a->m->jobs))
+		rpc_fail(a->st, ERR_GONE, "this node is stopping");
+	else if (a->st && info_of(a->m, job, JOB_BRIEF, &mem, &info))
+		fail_unknown(a->st, ERR_NOTFOUND, job);
+	else if (a->st)
+		rpc_reply(a->st, &info);
+	arena_release(&mem);
+	free(a);
+}
+
 static void serve_cancel(struct rpc_stream *st, const void *request, void *arg)
 {
 	const struct job_ref *q = request;
@@ -313,14 +408,11 @@ static void serve_cancel(struct rpc_stream *st, const void *request, void *arg)
 	enum err e = info_of(m, q->job ? q->job : "", JOB_BRIEF, &a, &info);
 	if (!e)
 		e = jobs_cancel(m->jobs, info.job, loop_ms(m->loop));
-	if (!e)
-		e = info_of(m, info.job, JOB_BRIEF, &a, &info);
-	if (e == ERR_NOTFOUND)
+	if (e)
 		fail_unknown(st, e, q->job);
-	else if (e)
-		rpc_fail(st, e, "job %s cannot be canceled", info.job);
 	else
-		rpc_reply(st, &info);
+		journal_when_final(m->journal, info.job, on_canceled,
+				   answer_new(m, st));
 	arena_release(&a);
 	service_job_kick(m);
 }
@@ -443,10 +535,19 @@ struct service_job *service_job_new(struct mesh *m)
 	s->tick = loop_timer_new(m->loop, on_tick, s);
 	s->tell = loop_timer_new(m->loop, on_tell, s);
 	m->jobs = jobs_new(&job_ops, s, identity_id(m->me));
+	m->journal = journal_new(m->loop, m->store, m->jobs, on_final, s);
 	return s;
 }
 
-static void cancel_one(const char *id, void *arg)
+void service_job_resume(struct mesh *m)
+{
+	if (!jobs_wants(m->jobs, SEARCH_CAP))
+		return;
+	know_core_rate(m->service_job);
+	service_job_kick(m);
+}
+
+static void stop_one(const char *id, void *arg)
 {
 	struct buf *ids = arg;
 
@@ -458,7 +559,9 @@ void service_job_stop(struct service_job *s)
 	struct watcher *w, *tmp;
 	struct buf ids = {0};
 
-	jobs_each(s->m->jobs, cancel_one, &ids);
+	/* What is saved stays open on disk; here all hands stop. */
+	journal_stop(s->m->journal);
+	jobs_each(s->m->jobs, stop_one, &ids);
 	for (size_t at = 0; at < ids.n; at += strlen((char *)ids.p + at) + 1) {
 		enum err e =
 		    jobs_cancel(s->m->jobs, (char *)ids.p + at, now_of(s));
@@ -466,8 +569,10 @@ void service_job_stop(struct service_job *s)
 	}
 	buf_release(&ids);
 	DL_FOREACH_SAFE (s->watchers, w, tmp) {
-		w->ended = true;
-		watcher_tell(w);
+		rpc_fail(w->st, ERR_GONE,
+			 "this node is stopping; the job goes on when it "
+			 "starts again");
+		watcher_free(w);
 	}
 	loop_timer_free(s->tick);
 	loop_timer_free(s->tell);

@@ -9,6 +9,7 @@
 #include "node/mesh/address.h"
 #include "node/mesh/control.h"
 #include "node/mesh/invite.h"
+#include "node/mesh/journal.h"
 #include "node/mesh/membership.h"
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
@@ -89,6 +90,7 @@ static void on_peers_loaded(void *arg)
 
 	if (m->stopping)
 		return;
+	service_job_resume(m);
 	for (size_t i = 0; i < m->o.ntopic; i++) {
 		enum err e = topics_join(m->topics, m->o.topic[i], &why);
 		if (e) {
@@ -338,6 +340,32 @@ static enum err make_parts(struct mesh *m, struct buf *why)
 
 /* --- what is on disk, and what was asked for --- */
 
+static void finish_unread(struct mesh *m, enum err e, const char *text)
+{
+	struct buf why = {0};
+
+	buf_printf(&why,
+		   "the database cannot be used: %s (`hnode db check` "
+		   "says more)",
+		   text ? text : err_str(e));
+	finish(m, e, buf_str(&why));
+	buf_release(&why);
+}
+
+static void on_jobs_loaded(void *arg, enum err e, const char *text)
+{
+	struct mesh *m = arg;
+
+	if (m->stopping)
+		return;
+	if (e)
+		finish_unread(m, e, text);
+	else if (m->o.join)
+		enrol_start(m, on_enrolled);
+	else
+		open_all(m);
+}
+
 static void on_invites_loaded(void *arg, enum err e, const char *text)
 {
 	struct mesh *m = arg;
@@ -346,19 +374,14 @@ static void on_invites_loaded(void *arg, enum err e, const char *text)
 	if (m->stopping)
 		return;
 	if (e) {
-		buf_printf(&why, "the database cannot be read: %s",
-			   text ? text : err_str(e));
-		finish(m, e, buf_str(&why));
-		buf_release(&why);
+		finish_unread(m, e, text);
 		return;
 	}
 	e = make_parts(m, &why);
 	if (e)
 		finish(m, e, buf_str(&why));
-	else if (m->o.join)
-		enrol_start(m, on_enrolled);
 	else
-		open_all(m);
+		journal_load(m->journal, on_jobs_loaded, m);
 	buf_release(&why);
 }
 

@@ -5,6 +5,7 @@
 #include "dht/discovery.h"
 #include "node/base/log.h"
 #include "node/mesh/job.h"
+#include "node/mesh/journal.h"
 #include "node/mesh/membership.h"
 #include "node/mesh/peers.h"
 #include "node/mesh/skew.h"
@@ -79,6 +80,8 @@ void status_reasons(const struct mesh *m, struct arena *a, struct strs *out)
 
 	*out = (struct strs){arena_alloc(a, 16 * sizeof(char *)), 0};
 	about_discovery(m, &r);
+	if (m->journal && journal_trouble(m->journal))
+		add(&r, text(a, journal_trouble(m->journal)));
 	if (m->trouble.left_out)
 		add(&r, text(a, m->trouble.left_out));
 	if (m->trouble.unreachable)
