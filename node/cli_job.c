@@ -411,7 +411,7 @@ static int conclude(struct watch *w)
 	if (w->e == ERR_GONE)
 		return out_fail(ERR_GONE,
 				"the node stopped; job %s goes on when it "
-				"starts again (`hnode job show %s`)",
+				"starts again (`hnode job watch %s`)",
 				w->job, w->job);
 	if (w->e)
 		return out_fail(w->e, "job %s: %s", w->job,
@@ -676,6 +676,33 @@ const struct verb verb_job_show = {
     .min_args = 1,
     .max_args = 1,
     .run = run_job_show,
+};
+
+static int run_job_watch(struct cli *c)
+{
+	struct job_ref q = {.job = c->args.items[0]};
+	struct watch w = {.c = c};
+	const void *reply;
+
+	int code = cli_call(c, "job.show", &q, 0, &reply);
+	if (code)
+		return code;
+	code = watch_job(&w, ((const struct job_info *)reply)->job);
+	free(w.text);
+	arena_release(&w.arena);
+	return code;
+}
+
+const struct verb verb_job_watch = {
+    .name = "job watch",
+    .args = "ID",
+    .summary = "follow a job to its end",
+    .more = "As `submit search --watch`, but Ctrl-C only leaves: the job goes "
+	    "on.",
+    .example = "hnode job watch 4f2a",
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_job_watch,
 };
 
 static int run_job_cancel(struct cli *c)

@@ -19,9 +19,11 @@ extern const struct verb verb_invite, verb_mesh_rekey, verb_owner_show,
     verb_owner_export, verb_owner_import;
 /* cli_job.c */
 extern const struct verb verb_submit_search, verb_jobs, verb_job_show,
-    verb_job_cancel;
+    verb_job_watch, verb_job_cancel;
 /* cli_hash.c */
 extern const struct verb verb_hash;
+/* cli_db.c */
+extern const struct verb verb_db_check, verb_db_backup;
 /* cli_bench.c */
 extern const struct verb verb_bench_hash, verb_bench_rpc, verb_bench_peer;
 

@@ -260,7 +260,7 @@ void help_man(void)
 	    {"DIR/node.key", "who this node is; keep it, and keep it here"},
 	    {"DIR/owner.key", "the owner's key, when there is one"},
 	    {"DIR/mesh", "the private mesh this node is in"},
-	    {"DIR/hnode.db", "peers and the rest that is remembered"},
+	    {"DIR/hnode.db", "jobs, peers and the rest that is remembered"},
 	    {"DIR/control", "the socket that the verbs talk to"},
 	    {"DIR/pid", "the process that runs here"},
 	    {"DIR/log", "what `hnode up -d` says"},

@@ -339,6 +339,24 @@ static int load_key(struct node *n)
 	return code;
 }
 
+/* SQLite takes an empty file, or none beside a log of changes, for a new
+ * database and says nothing. */
+static void warn_emptied(const char *path)
+{
+	char *wal = xasprintf("%s-wal", path);
+	struct stat db, log;
+	const bool there = !stat(path, &db);
+	const bool changes = !stat(wal, &log) && log.st_size;
+
+	free(wal);
+	if ((there && db.st_size) || (!there && !changes))
+		return;
+	log_warn("node",
+		 "the database %s is %s: what it held (jobs, remembered nodes) "
+		 "is lost, a new one is made",
+		 path, there ? "empty" : "gone");
+}
+
 static int open_store(struct node *n)
 {
 	const struct store_schema *schema;
@@ -347,6 +365,7 @@ static int open_store(struct node *n)
 	int code = 0;
 
 	schema = mesh_schema(&count);
+	warn_emptied(cli_path(n->c, "hnode.db"));
 	enum err e = store_open(n->loop, cli_path(n->c, "hnode.db"), schema,
 				count, &why, &n->store);
 	if (e)

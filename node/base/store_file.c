@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #define BUSY_MS 5000
-#define APPLICATION_ID 0x686e6f64 /* "hnod", in the file's header */
 #define STR_(x) #x
 #define STR(x) STR_(x)
 
@@ -126,7 +125,7 @@ static enum err file_check(sqlite3 *db, const char *path, struct buf *why)
 	if (!rc)
 		rc = ask(db, "SELECT count(*) FROM sqlite_schema", tables,
 			 sizeof(tables));
-	if (!rc && strtoll(id, NULL, 10) != APPLICATION_ID &&
+	if (!rc && strtoll(id, NULL, 10) != STORE_APPLICATION_ID &&
 	    strcmp(tables, "0") != 0) {
 		buf_printf(why, "%s is the database of another program", path);
 		return ERR_CONFIG;
@@ -225,10 +224,12 @@ static enum err schema_run(sqlite3 *db, const struct store_schema *schema,
 	static const char first[] =
 	    "BEGIN IMMEDIATE;"
 	    "PRAGMA application_id=" STR(
-		APPLICATION_ID) ";"
-				"CREATE TABLE IF NOT EXISTS meta (module TEXT "
-				"PRIMARY KEY,"
-				" version INTEGER NOT NULL) WITHOUT ROWID;";
+		STORE_APPLICATION_ID) ";"
+				      "CREATE TABLE IF NOT EXISTS meta (module "
+				      "TEXT "
+				      "PRIMARY KEY,"
+				      " version INTEGER NOT NULL) WITHOUT "
+				      "ROWID;";
 
 	int rc = sqlite3_exec(db, first, NULL, NULL, NULL);
 	enum err e = rc ? open_failed(db, rc, path, why) : OK;

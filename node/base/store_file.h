@@ -8,8 +8,10 @@
 
 /*
  * The file behind struct store before its thread starts: whose it is, whether
- * it is whole, its mode, and its schema. Blocks. Only store.c calls it.
+ * it is whole, its mode, and its schema. Blocks. For store.c and store_tool.c.
  */
+#define STORE_APPLICATION_ID 0x686e6f64 /* "hnod", in the file's header */
+
 struct buf;
 struct sqlite3;
 struct store_schema;

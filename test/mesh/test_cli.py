@@ -15,8 +15,8 @@ from support import (BIN, CAP, HEADER, NONCE, TOP, MeshTest, clean_env, main,
 # Every verb the issue names must be there; there may be more.
 WANTED = """status id offer join leave|topic id|invite|mesh rekey|owner show
 owner export|owner import|peers find dial ping info call|submit search|jobs
-job show|job cancel|hash|bench hash|bench rpc|version"""
-PAIRS = ("topic", "mesh", "owner", "submit", "job", "bench")
+job show|job watch|job cancel|db check|db backup|hash|bench hash|bench rpc|version"""
+PAIRS = ("topic", "mesh", "owner", "submit", "job", "db", "bench")
 
 
 def wanted():
@@ -189,7 +189,9 @@ class Use(MeshTest):
             "info": [a.name], "call": [a.name, "node.health"],
             "submit search": ["--header", HEADER, "--range",
                               f"{NONCE}-{NONCE}", "--watch"],
-            "jobs": [], "job show": [job], "job cancel": [job],
+            "jobs": [], "job show": [job], "job watch": [job],
+            "job cancel": [job], "db check": [],
+            "db backup": [os.path.join(self.new_dir(), "copy")],
             "hash": ["sha256", "abc"], "version": [],
             "invite": ["--yes"], "owner show": [], "mesh rekey": [],
         }
