@@ -56,9 +56,10 @@ static enum err open_failed(sqlite3 *db, int rc, const char *path,
 		return ERR_CONFIG;
 	case SQLITE_CORRUPT:
 		buf_printf(why,
-			   "the database %s is damaged (%s); restore a backup, "
-			   "or move it away together with %s-wal and %s-shm: "
-			   "a new one is made, the node keeps its key",
+			   "the database %s is damaged (%s): `hnode db check` "
+			   "says what is lost; restore a backup, or move it "
+			   "away together with %s-wal and %s-shm: a new one is "
+			   "made, the node keeps its key",
 			   path, sqlite3_errmsg(db), path, path);
 		return ERR_CONFIG;
 	case SQLITE_BUSY:
