@@ -485,7 +485,9 @@ const struct verb verb_submit_search = {
     .args = "--header HEX|FILE",
     .summary = "search nonces of a block header on all peers",
     .more = "Without --watch it prints the job's id. With it: exit 0 found, 1 "
-	    "the range has\nno hit, 75 nobody to do it, 130 canceled.",
+	    "the range has\nno hit, 75 nobody to do it, 130 canceled. A job "
+	    "survives "
+	    "its node: it goes on\nwhen that starts again.",
     .example = "hnode submit search --header header.hex --watch\n"
 	       "hnode submit search --header header.hex --range 0-0xffffff "
 	       "--all",

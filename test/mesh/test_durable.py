@@ -2,10 +2,12 @@
 """Jobs that survive their node: killed at any moment, started again."""
 
 import json
+import os
 import random
+import signal
 import time
 
-from support import HASH, HEADER, NONCE, SLOW, MeshTest, main, until
+from support import HASH, HEADER, NONCE, SLOW, MeshTest, main, run, until
 
 FAR = "00" * 31 + "01"  # nobody finds a hash below this
 
@@ -154,6 +156,104 @@ class Durable(MeshTest):
         self.assertEqual(s.json("jobs")["jobs"], before)
         self.assertEqual({j["job"] for j in before}, set(made))
         self.assertNotIn(self.submit(s, 0, 9), made)
+
+    def test_watch_of_a_job_that_goes_on(self):
+        w, s = self.pair()
+        n = int(self.rate(w) * 5)
+        job = self.submit(s, 0, n - 1, "--target", FAR)
+        until(lambda: self.show(s, job)["hashes"], 20)
+        s = self.again(s)
+        watch = self.follow(s, "job", "watch", job, "--json")
+        watch.wait_line('"hashes": *[1-9]', 30)
+        other = self.follow(s, "job", "watch", job[:4])
+        other.signal(signal.SIGINT)  # leaves, and cancels nothing
+        other.wait()
+        self.assertEqual(watch.wait(60), 1, watch.tail())
+        end = json.loads(watch.out[-1])
+        self.assertEqual((end["job"], end["hashes"]), (job, n))
+        self.assertEqual(s.cli("job", "watch", job).code, 1)
+        self.assertEqual(s.cli("job", "watch", "ffffffff").code, 1)
+
+
+class Database(MeshTest):
+    def test_check_and_backup(self):
+        s = self.start()
+        job = s.json("submit", "search", "--header", HEADER, "--wait",
+                     "10m")["job"]
+        d = s.json("db", "check")  # while it runs
+        self.assertEqual((d["whole"], d["open"], d["lost"], d["wrong"]),
+                         (True, 1, 0, []))
+        copy = os.path.join(self.new_dir(), "copy.db")
+        self.assertEqual(s.json("db", "backup", copy)["file"], copy)
+        self.assertEqual(os.stat(copy).st_mode & 0o777, 0o600)
+        r = s.cli("db", "backup", copy)
+        self.assertEqual(r.code, 1)
+        self.assertIn("already", r.err)
+        self.ok(s.cli("job", "cancel", job))
+        self.assertEqual(s.stop(), 0)
+        r = self.ok(s.cli("db", "check"))
+        self.assertIn("whole", r.out)
+        self.assertIn("0 open, 1 ended", r.out)
+        # Back to the copy.
+        for end in ("", "-wal", "-shm"):
+            if os.path.exists(os.path.join(s.dir, "hnode.db" + end)):
+                os.unlink(os.path.join(s.dir, "hnode.db" + end))
+        os.rename(copy, os.path.join(s.dir, "hnode.db"))
+        s = self.start(dir=s.dir)
+        self.assertEqual(s.json("job", "show", job)["state"], "queued")
+
+    def test_none_and_empty(self):
+        where = self.new_dir()
+        r = run("db", "check", dir=where)
+        self.assertEqual(r.code, 1)
+        self.assertIn("no database", r.err)
+        path = os.path.join(where, "hnode.db")
+        with open(path, "wb"):
+            pass
+        r = run("db", "check", dir=where)
+        self.assertEqual(r.code, 78)
+        self.assertIn("lost", r.err)
+        node = self.start(dir=where)  # and the node says so, too
+        self.assertTrue(any("lost" in line for line in node.lines))
+
+    def test_damaged(self):
+        """What is read of it is true; it says what to do, and doing it
+        helps."""
+        s = self.worker()
+        end, _ = self.search(s, "--range", f"{NONCE - 10}-{NONCE}")
+        for k in range(20):
+            s.json("submit", "search", "--header", HEADER, "--range",
+                   f"{k}-{k + 5}", "--target", FAR)
+        self.assertEqual(s.stop(), 0)
+        path = os.path.join(s.dir, "hnode.db")
+        with open(path, "rb") as f:
+            whole = f.read()
+        rng = random.Random(5)
+        seen = {0: 0, 1: 0, 78: 0}
+        for _ in range(40):
+            at = rng.randrange(len(whole))
+            with open(path, "wb") as f:
+                f.write(whole[:at])
+            r = s.cli("db", "check", "--json")
+            self.assertIn(r.code, (1, 78), r)
+            seen[r.code] += 1
+            if r.out.strip():
+                d = json.loads(r.out)
+                self.assertFalse(d["whole"])
+                self.assertTrue(d["wrong"])
+                self.assertLessEqual(d["open"] + d["ended"], 21)
+        self.assertTrue(seen[1], seen)
+        refused = self.start(ready=False, dir=s.dir)
+        self.assertEqual(refused.wait(), 78)
+        said = "\n".join(refused.lines)
+        self.assertIn("hnode db check", said)
+        r = s.cli("db", "backup", os.path.join(self.new_dir(), "x"))
+        self.assertEqual(r.code, 78, r)
+        os.rename(path, path + ".damaged")
+        new = self.start(dir=s.dir)
+        self.assertEqual(new.json("jobs")["jobs"], [])
+        self.assertEqual(new.id, s.id)
+        self.assertTrue(end["found"])
 
 
 if __name__ == "__main__":
