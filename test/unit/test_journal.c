@@ -522,6 +522,45 @@ static void test_a_damaged_record_is_said_and_set_aside(void **state)
 	buf_release(&why);
 }
 
+/* A disk that refuses is said, keeps no result back, and is tried again. */
+static void test_a_disk_that_refuses(void **state)
+{
+	const struct search_spec s = {.end = 9, .wait_ms = 1000000};
+	char id[JOB_ID_SIZE], no[JOB_ID_SIZE];
+	struct buf why = {0};
+
+	(void)state;
+	open_ok(temp_path("one"));
+	submit(0, true, id);
+	sql("CREATE TRIGGER a BEFORE INSERT ON jobs BEGIN "
+	    "SELECT RAISE(ABORT, 'no room'); END");
+	assert_int_equal(jobs_submit_search(rig.jobs, &s, now(), &why, no), OK);
+	const unsigned before = rig.told;
+	journal_submitted(rig.journal, no, on_done, NULL);
+	while (rig.told == before)
+		loop_run(rig.loop);
+	assert_int_not_equal(rig.e, OK);
+	assert_non_null(strstr(rig.text, "no room"));
+	assert_non_null(strstr(journal_trouble(rig.journal), "no room"));
+	assert_int_equal(jobs_cancel(rig.jobs, no, now()), OK);
+	wait_end();
+
+	assert_int_equal(jobs_cancel(rig.jobs, id, now()), OK);
+	wait_end();
+	assert_true(journal_final(rig.journal, id));
+	sql("DROP TRIGGER a");
+	wait_ms(2500);
+	assert_null(journal_trouble(rig.journal));
+	kill_to(temp_path("one"), temp_path("two"));
+	rig_close();
+	open_ok(temp_path("two"));
+	char *is = shown(id);
+	assert_non_null(strstr(is, "canceled"));
+	free(is);
+	rig_close();
+	buf_release(&why);
+}
+
 static void on_text(void *arg, const struct store_val *cells, size_t n)
 {
 	assert_int_equal(n, 1);
@@ -744,6 +783,7 @@ int main(void)
 	    T(test_only_so_many_are_kept),
 	    T(test_the_old_ones_go),
 	    T(test_a_damaged_record_is_said_and_set_aside),
+	    T(test_a_disk_that_refuses),
 	    T(test_a_backup_is_a_whole_database),
 	    T(test_cut_anywhere_tells_nothing_false),
 	};
