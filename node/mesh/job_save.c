@@ -379,6 +379,10 @@ static enum err units_check(const struct job_saved *s, struct span range,
 		buf_add_str(why, "one of its units is impossible");
 		return ERR_PROTO;
 	}
+	if (s->cut_nonces < s->cut_units) {
+		buf_add_str(why, "its units would be empty");
+		return ERR_PROTO;
+	}
 	return OK;
 }
 
