@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -13,6 +14,12 @@ from support import BIN, CAP, HEADER, MeshTest, run, until
 
 FAR = "00" * 31 + "01"  # nobody finds it: the whole range is scanned
 SCAN = os.path.join(os.path.dirname(BIN), "test", "bench_scan")
+
+
+def cpu_seconds(node):
+    with open(f"/proc/{node.pid}/stat") as f:
+        words = f.read().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Bench(MeshTest):
@@ -38,36 +45,48 @@ class Bench(MeshTest):
         bits = str(max(0, (unit // 1000).bit_length() - 1))
         print(f"{rate / 1e6:.1f} MH/s by two threads; {n} nonces each time",
               flush=True)
-        ratios = []
+        ratios, work = [], []
         for turn in range(3):
-            times = {}
+            times, spent = {}, {}
             for way in ("alone", "mesh") if turn % 2 else ("mesh", "alone"):
                 if way == "mesh":
+                    before = [cpu_seconds(x) for x in workers + [submitter]]
                     end, _ = self.search(
                         submitter, "--range", f"0-{n - 1}", "--target", FAR,
                         code=1, timeout=seconds * 4 + 60)
                     assert end["hashes"] == n, end
                     times[way] = end["seconds"]
+                    after = [cpu_seconds(x) for x in workers + [submitter]]
+                    spent[way] = sum(after[:2]) - sum(before[:2])
+                    own = (after[2] - before[2]) / end["seconds"]
                     checked = end["checked"]
                 else:
-                    times[way] = self.alone(n, bits, unit)
+                    times[way], spent[way] = self.alone(n, bits, unit)
             ratio = times["alone"] / times["mesh"]
             ratios.append(ratio)
+            # The same per second of processor time, which neighbours on the
+            # machine do not change.
+            work.append(spent["alone"] / spent["mesh"])
             print(f"without the mesh {times['alone']:7.2f} s   with it "
-                  f"{times['mesh']:7.2f} s   ratio {ratio:.4f}   "
-                  f"(checked {checked * 100:.2f} %)", flush=True)
-        print(f"median ratio {statistics.median(ratios):.4f}")
+                  f"{times['mesh']:7.2f} s   ratio {ratio:.4f}   of CPU time "
+                  f"{work[-1]:.4f}   (checked {checked * 100:.2f} %, which "
+                  f"took {own * 100:.1f} % of a core)", flush=True)
+        print(f"median ratio {statistics.median(ratios):.4f}, of the workers' "
+              f"CPU time {statistics.median(work):.4f}")
 
     def alone(self, n, bits, unit):
         """The same two devices, each with one half, no mesh."""
         began = time.monotonic()
+        was = resource.getrusage(resource.RUSAGE_CHILDREN)
         halves = [subprocess.Popen(
             [SCAN, str(a), str(b), bits, str(unit)],
             stdout=subprocess.DEVNULL)
             for a, b in ((0, n // 2), (n // 2, n))]
         for p in halves:
             assert p.wait() == 0
-        return time.monotonic() - began
+        now = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (time.monotonic() - began, now.ru_utime - was.ru_utime
+                + now.ru_stime - was.ru_stime)
 
     def idle(self, seconds):
         first = self.worker()
@@ -77,20 +96,14 @@ class Bench(MeshTest):
               lambda: str([n.status()["sessions"] for n in nodes]))
         # What a start costs is not idling.
         time.sleep(10)
-        tick = os.sysconf("SC_CLK_TCK")
-
-        def cpu(node):
-            with open(f"/proc/{node.pid}/stat") as f:
-                words = f.read().rsplit(")", 1)[1].split()
-            return (int(words[11]) + int(words[12])) / tick
-        before, began = [cpu(n) for n in nodes], time.monotonic()
+        before, began = [cpu_seconds(n) for n in nodes], time.monotonic()
         time.sleep(seconds)
         spent = time.monotonic() - began
         rows = []
         for node, was in zip(nodes, before):
             with open(f"/proc/{node.pid}/status") as f:
                 rss = int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
-            rows.append(((cpu(node) - was) / spent * 100, rss / 1024))
+            rows.append(((cpu_seconds(node) - was) / spent * 100, rss / 1024))
         print("NODE                 CPU of a core      RSS")
         for node, (share, rss) in zip(nodes, rows):
             print(f"{node.name:20} {share:9.2f} % {rss:10.1f} MiB")
