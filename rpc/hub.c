@@ -224,21 +224,29 @@ static bool is_stranger(struct hub *h, const struct link *l)
 	       (uid != 0 && uid != geteuid());
 }
 
+void hub_refused(struct hub *h, const struct link_addr *from, const char *text)
+{
+	static struct log_gate gate;
+	struct buf a = {0};
+
+	link_addr_str(from, &a);
+	log_every(&gate, 1000, LOG_DEBUG, "rpc", "%s, closing addr=%s", text,
+		  buf_str(&a));
+	if (h->o.refused)
+		h->o.refused(h->o.arg, buf_str(&a), text);
+	buf_release(&a);
+}
+
 static void on_accept(void *arg, struct link *take_l)
 {
 	struct hub_listener *hl = arg;
 	struct hub *h = hl->hub;
-	static struct log_gate gate;
 
 	if (hl->control ? is_stranger(h, take_l)
 			: is_flood(h, link_peer(take_l))) {
-		struct buf a = {0};
 		h->counters.flood_closed++;
-		link_addr_str(link_peer(take_l), &a);
-		log_every(&gate, 1000, LOG_DEBUG, "rpc",
-			  "a connection over the limits, closing addr=%s",
-			  buf_str(&a));
-		buf_release(&a);
+		hub_refused(h, link_peer(take_l),
+			    "a connection over the limits");
 		link_close(take_l);
 		return;
 	}

@@ -142,6 +142,8 @@ void session_probe_within(struct session *s, uint32_t ms, session_ping_fn done,
 void session_records(struct session *s, uint8_t *p, size_t n);
 
 /* hub.c */
+/* Logs it and tells hub_options.refused; the caller counts and closes. */
+void hub_refused(struct hub *h, const struct link_addr *from, const char *text);
 void hub_dirty(struct session *s);
 bool hub_settle(struct session *s); /* D11; false: parked or ended */
 void hub_judge(struct hub *h, const struct node_id *id);

@@ -18,16 +18,12 @@
 static void bad(struct session *s, uint64_t *counter, enum err why,
 		const char *text)
 {
-	static struct log_gate gate;
-	struct buf a = {0};
-
 	if (s->state == S_ENDING)
 		return;
 	(*counter)++;
-	link_addr_str(&s->address, &a);
-	log_every(&gate, 1000, LOG_DEBUG, "rpc", "%s, closing addr=%s", text,
-		  buf_str(&a));
-	buf_release(&a);
+	/* What we dialled ends as its dial's result. */
+	if (!s->dialled)
+		hub_refused(s->hub, &s->address, text);
 	session_end(s, why, text, false);
 }
 

@@ -247,6 +247,12 @@ static void on_copied_key(void *arg, const struct node_id *id,
 	r->o.hub.copied_key(r->o.arg, id, address);
 }
 
+static void on_refused(void *arg, const char *address, const char *text)
+{
+	const struct rpc *r = arg;
+	r->o.hub.refused(r->o.arg, address, text);
+}
+
 /* Life */
 
 struct rpc *rpc_new(const struct rpc_options *o)
@@ -266,6 +272,7 @@ struct rpc *rpc_new(const struct rpc_options *o)
 	h.creds = o->hub.creds ? on_creds : NULL;
 	h.admit = o->hub.admit ? on_admit : NULL;
 	h.copied_key = o->hub.copied_key ? on_copied_key : NULL;
+	h.refused = o->hub.refused ? on_refused : NULL;
 	h.up = on_up;
 	h.retire = on_retire;
 	h.record = on_record;

@@ -61,7 +61,7 @@ struct rpc_options {
 	const struct rpc_method *const *tables;
 	size_t ntables;
 	void *arg; /* for serve, authorize, up, down, and hub_options'
-		    * creds, admit, copied_key (hub.arg is ignored) */
+		    * creds, admit, copied_key, refused (hub.arg is ignored) */
 	/* The one place of rights: node/mesh/access.c. Asked before the
 	 * request is decoded; its error and sentence go to the caller. NULL:
 	 * nobody may call us (a client). */

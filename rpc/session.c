@@ -519,17 +519,10 @@ static enum err on_record(void *arg, enum record_type type, uint8_t *p,
 
 static void records_done(struct session *s, enum err e)
 {
-	static struct log_gate gate;
-	struct buf a = {0};
-
 	if (!e || s->state == S_ENDING)
 		return;
 	s->hub->counters.bad_records++;
-	link_addr_str(&s->address, &a);
-	log_every(&gate, 1000, LOG_DEBUG, "rpc",
-		  "a record that breaks the protocol, closing addr=%s error=%s",
-		  buf_str(&a), err_name(e));
-	buf_release(&a);
+	hub_refused(s->hub, &s->address, "a record that breaks the protocol");
 	session_end(s, e, "the peer broke the protocol", false);
 }
 

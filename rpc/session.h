@@ -100,6 +100,10 @@ struct hub_options {
 	/* A second live process uses this node key (D11). */
 	void (*copied_key)(void *arg, const struct node_id *id,
 			   const char *address);
+	/* Somebody who came to us was closed: over the flood limits, a
+	 * handshake that failed, a record that breaks the protocol. Counted
+	 * already; the callee limits its own logging. NULL: nobody asks. */
+	void (*refused)(void *arg, const char *address, const char *text);
 };
 
 struct hub *hub_new(const struct hub_options *o); /* o is copied */

@@ -161,6 +161,16 @@ void mesh_on_down(void *arg, struct session *s, enum err why, const char *text,
 	peers_down(m->peers, s, why, text, dup);
 }
 
+void mesh_on_refused(void *arg, const char *address, const char *text)
+{
+	static struct log_gate gate;
+
+	(void)arg;
+	log_every(&gate, 10000, LOG_WARN, "net",
+		  "refused %s: %s; closed and counted, see `hnode status`",
+		  log_quote(address), text);
+}
+
 void mesh_on_copied(void *arg, const struct node_id *id, const char *address)
 {
 	struct mesh *m = arg;

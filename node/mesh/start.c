@@ -228,7 +228,7 @@ static void log_ports(struct mesh *m)
 	if (m->o.bind && m->dht_port)
 		log_info("net",
 			 "--bind governs sessions and beacons; the DHT's UDP "
-			 "socket %u is open on all interfaces",
+			 "socket %u is open on all interfaces (--no-dht: none)",
 			 (unsigned)m->dht_port);
 }
 
@@ -278,7 +278,8 @@ static enum err make_rpc(struct mesh *m)
 		    .rekey_ms = m->o.rekey_ms,
 		    .creds = mesh_on_creds,
 		    .admit = mesh_on_admit,
-		    .copied_key = mesh_on_copied},
+		    .copied_key = mesh_on_copied,
+		    .refused = mesh_on_refused},
 	    .tables = tables,
 	    .ntables = HN_COUNT(tables),
 	    .arg = m,

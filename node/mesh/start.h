@@ -14,6 +14,7 @@ enum err mesh_on_admit(void *arg, const struct session_hello *hello,
 void mesh_on_up(void *arg, struct session *s);
 void mesh_on_down(void *arg, struct session *s, enum err why, const char *text,
 		  bool dup);
+void mesh_on_refused(void *arg, const char *address, const char *text);
 void mesh_on_copied(void *arg, const struct node_id *id, const char *address);
 
 /* Starts discovery on this UDP port (0: any); sets dht_port. */

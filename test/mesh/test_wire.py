@@ -95,6 +95,7 @@ class Wire(support.MeshTest):
             with self.assertRaises(wire.Closed) as caught:
                 self.dial(**how)
             self.assertIn("connection", str(caught.exception).lower())
+        self.node.wait_line("warn net refused .*127.0.0.1")
         self.healthy()
 
     def test_version_and_suite_are_refused_in_words(self):
@@ -127,6 +128,7 @@ class Wire(support.MeshTest):
         with self.assertRaises(wire.Closed):
             while True:
                 peer.frame()
+        self.node.wait_line("warn net refused .*breaks the protocol")
         self.healthy()
 
     def test_frames_that_break_the_rules_end_the_session(self):
