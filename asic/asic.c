@@ -165,15 +165,6 @@ void asic_scan_cancel(struct asic_scan *s)
 	s->device->driver->cancel(s->device->dev, s->task);
 }
 
-uint64_t asic_scan_shrink(struct asic_scan *s, uint64_t cut)
-{
-	loop_assert(s->pool->loop);
-	if (!s->device->driver->shrink)
-		return s->work.end;
-	s->work.end = s->device->driver->shrink(s->device->dev, s->task, cut);
-	return s->work.end;
-}
-
 static void on_batch(void *arg, enum err e, const uint8_t (*digests)[32],
 		     size_t n)
 {

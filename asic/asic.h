@@ -54,9 +54,6 @@ enum err asic_scan_start(struct asic *a, const struct scan_work *w, bool urgent,
 			 struct asic_scan **out) HN_CHECK;
 /* The device stops within 50 ms; done comes with ERR_CANCELED. */
 void asic_scan_cancel(struct asic_scan *s);
-/* Gives back [cut, end) if nothing at or above cut was begun; the greatest
- * end >= cut that it could shrink to is the result (end itself: nothing). */
-uint64_t asic_scan_shrink(struct asic_scan *s, uint64_t cut);
 
 /*
  * Digests of n messages on the worker threads; rounds 1 or 2 (SHA-256d).

@@ -50,9 +50,6 @@ struct asic_driver {
 	/* done comes with ERR_CANCELED within 50 ms (a driver says what its
 	 * device can do), or with OK if it was through already. */
 	void (*cancel)(struct asic_device *d, struct asic_task *t);
-	/* See asic_scan_shrink. NULL: never. */
-	uint64_t (*shrink)(struct asic_device *d, struct asic_task *t,
-			   uint64_t cut);
 	/* Digests; NULL: this device only scans. done as for asic_batch_start;
 	 * cancel ends it, too. */
 	struct asic_task *(*batch)(struct asic_device *d,

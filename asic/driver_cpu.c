@@ -405,20 +405,6 @@ static void cpu_cancel(struct asic_device *d, struct asic_task *t)
 	pthread_mutex_unlock(&d->lock);
 }
 
-static uint64_t cpu_shrink(struct asic_device *d, struct asic_task *t,
-			   uint64_t cut)
-{
-	pthread_mutex_lock(&d->lock);
-	if (cut < t->todo)
-		cut = t->todo;
-	if (cut < t->end)
-		t->end = cut;
-	cut = t->end;
-	settle(t);
-	pthread_mutex_unlock(&d->lock);
-	return cut;
-}
-
 static void cpu_info(const struct asic_device *cd, struct asic_device_info *i)
 {
 	struct asic_device *d = (struct asic_device *)cd;
@@ -599,7 +585,6 @@ const struct asic_driver driver_cpu = {
     .open = cpu_open,
     .submit = cpu_submit,
     .cancel = cpu_cancel,
-    .shrink = cpu_shrink,
     .batch = cpu_batch,
     .info = cpu_info,
     .close = cpu_close,

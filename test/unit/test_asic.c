@@ -257,24 +257,6 @@ static void test_urgent_goes_before_what_waits(void **state)
 	assert_true(o[0].at < o[1].at);
 }
 
-static void test_shrink_gives_back_the_untouched_part(void **state)
-{
-	struct run r;
-	struct scan_work w = work(0, NONCES, 24);
-
-	(void)state;
-	setup(&r, 2, "scalar");
-	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &r.scan),
-			 OK);
-	uint64_t end = asic_scan_shrink(r.scan, 300000);
-	assert_true(end >= 300000 && end < NONCES);
-	finish(&r);
-	assert_int_equal(r.e, OK);
-	assert_int_equal(r.below, end);
-	assert_int_equal(r.hashes, end);
-	buf_release(&r.shares);
-}
-
 static void test_stop_cancels_what_runs(void **state)
 {
 	struct run r;
@@ -447,7 +429,6 @@ int main(void)
 	    cmocka_unit_test(test_cancel_stops_soon_and_keeps_the_prefix),
 	    cmocka_unit_test(test_cancel_of_a_queued_scan),
 	    cmocka_unit_test(test_urgent_goes_before_what_waits),
-	    cmocka_unit_test(test_shrink_gives_back_the_untouched_part),
 	    cmocka_unit_test(test_stop_cancels_what_runs),
 	    cmocka_unit_test(test_no_more_threads_than_cores),
 	    cmocka_unit_test(test_measure_tells_a_rate),
