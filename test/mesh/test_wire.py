@@ -167,6 +167,63 @@ class Wire(support.MeshTest):
         self.assertEqual(peer.call("node.ping", [3, 0])[2][0], 3)
 
 
+    def test_stolen_keys_do_not_open_a_stored_capture(self):
+        """SES-03: who taped a session and steals the long-term keys of both
+        ends and the mesh key afterwards opens message 1, which is empty, and
+        nothing that follows."""
+        peer = self.dial()
+        self.assertEqual(peer.call("node.ping", [4711, 0])[0], 0)
+        peer.close()
+        with open(os.path.join(self.node.dir, "node.key"), "rb") as f:
+            seed = bytes.fromhex(f.read().decode().split()[3])
+        node = wire.Key(seed)
+        self.assertEqual(node.public.hex(), self.node.id)
+
+        def messages(tape):
+            while tape:
+                n = struct.unpack(">H", tape[:2])[0]
+                yield tape[2:2 + n]
+                tape = tape[2 + n:]
+
+        first, mine, theirs = (peer.sent[:8], messages(peer.sent[8:]),
+                               messages(peer.got))
+        s = wire.Symmetric(b"Noise_XKpsk0_25519_ChaChaPoly_SHA256")
+        s.mix_hash(first + wire.PUBLIC_ID)
+        s.mix_hash(node.x_public)
+        s.mix_key_and_hash(wire.kdf(wire.PUBLIC_KEY, 1))
+        one = next(mine)
+        s.mix_hash(one[:32])
+        s.mix_key(one[:32])
+        s.mix_key(wire.x25519(node.x_secret, one[:32]))  # es
+        self.assertEqual(s.open(one[32:]), b"")  # the theft is real
+        # Message 2 mixes ee, for which both ephemeral keys are gone. All
+        # that the thief can put in its place is what the static keys give.
+        two = next(theirs)
+        re = two[:32]
+        s.mix_hash(re)
+        s.mix_key(re)
+        known = [wire.x25519(secret, public)
+                 for secret in (node.x_secret, peer.key.x_secret)
+                 for public in (one[:32], re, node.x_public,
+                                peer.key.x_public)]
+        later = list(mine) + list(theirs)
+        self.assertGreater(len(later), 3)
+        for guess in [b""] + known:
+            t = wire.Symmetric(b"")
+            t.ck, t.h, t.cipher = s.ck, s.h, wire.Cipher(s.cipher.key)
+            if guess:
+                t.mix_key(guess)
+            with self.assertRaises(ValueError):
+                t.open(two[32:])
+            for key in [t.cipher.key] + wire.hkdf(t.ck, b"", 2):
+                for box in later:
+                    for n in range(3):
+                        c = wire.Cipher(key)
+                        c.n = n
+                        with self.assertRaises(ValueError):
+                            c.open(box)
+
+
 class Worker(support.MeshTest):
     """A worker serves a submitter of another make; its answer's signature
     covers what PROTOCOL 10.1 says."""

@@ -334,6 +334,7 @@ class Peer:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout)
         self.stream = 1
         self.frames = []
+        self.sent, self.got = b"", b""  # all bytes, as a wiretap has them
         try:
             self._shake(node_id, mesh_key, mesh_id, first, spoil)
         except BaseException:
@@ -351,7 +352,7 @@ class Peer:
         s.mix_hash(e_public)
         s.mix_key(e_public)
         s.mix_key(x25519(e, rs))
-        self.sock.sendall(first)
+        self._write(first)
         self._send(e_public + s.seal(b""))
         m = self._recv()
         h = s.h
@@ -389,10 +390,15 @@ class Peer:
             if not part:
                 raise Closed("end of the connection")
             out += part
+        self.got += out
         return out
 
+    def _write(self, m):
+        self.sent += m
+        self.sock.sendall(m)
+
     def _send(self, m):
-        self.sock.sendall(struct.pack(">H", len(m)) + m)
+        self._write(struct.pack(">H", len(m)) + m)
 
     def _recv(self):
         n = struct.unpack(">H", self._exactly(2))[0]
