@@ -4,6 +4,7 @@
 #include "node/base/mem.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -189,6 +190,8 @@ void hnode_start(struct hnode *n, bool listen)
 {
 	struct buf why = {0};
 
+	/* As the program does: a peer that is gone is an error code. */
+	signal(SIGPIPE, SIG_IGN);
 	n->hub = hub_new(&n->o);
 	if (listen)
 		assert_int_equal(

@@ -4,6 +4,7 @@
 #include "node/mesh/peers.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +85,8 @@ void node_start_raw(struct node *n, const struct mesh_options *o)
 	struct buf why = {0};
 	size_t count;
 
+	/* As the program does: a peer that is gone is an error code. */
+	signal(SIGPIPE, SIG_IGN);
 	char *path = xasprintf("%s/hnode.db", n->dir);
 	const struct store_schema *schema = mesh_schema(&count);
 	enum err e = store_open(n->loop, path, schema, count, &why, &n->store);
