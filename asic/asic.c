@@ -132,9 +132,9 @@ void asic_stop(struct asic *a, loop_fn done, void *arg)
 	a->cpu.driver->close(a->cpu.dev, on_closed, a);
 }
 
-enum err asic_scan_start(struct asic *a, const struct scan_work *w, bool urgent,
-			 const struct asic_scan_ops *ops, void *arg,
-			 struct asic_scan **out)
+enum err asic_scan_start(struct asic *a, const struct scan_work *w,
+			 uint64_t client, const struct asic_scan_ops *ops,
+			 void *arg, struct asic_scan **out)
 {
 	loop_assert(a->loop);
 	enum err e = scan_work_check(w);
@@ -149,7 +149,7 @@ enum err asic_scan_start(struct asic *a, const struct scan_work *w, bool urgent,
 	s->ops = *ops;
 	s->arg = arg;
 	s->below = w->start;
-	s->task = s->device->driver->submit(s->device->dev, w, urgent, s);
+	s->task = s->device->driver->submit(s->device->dev, w, client, s);
 	if (!s->task) {
 		free(s);
 		return ERR_DEVICE;
@@ -176,8 +176,8 @@ static void on_batch(void *arg, enum err e, const uint8_t (*digests)[32],
 }
 
 enum err asic_batch_start(struct asic *a, const struct bytes *msgs, size_t n,
-			  int rounds, asic_batch_fn done, void *arg,
-			  struct asic_batch **out)
+			  int rounds, uint64_t client, asic_batch_fn done,
+			  void *arg, struct asic_batch **out)
 {
 	loop_assert(a->loop);
 	if (!n || (rounds != 1 && rounds != 2))
@@ -188,8 +188,8 @@ enum err asic_batch_start(struct asic *a, const struct bytes *msgs, size_t n,
 	b->pool = a;
 	b->done = done;
 	b->arg = arg;
-	b->task =
-	    a->cpu.driver->batch(a->cpu.dev, msgs, n, rounds, on_batch, b);
+	b->task = a->cpu.driver->batch(a->cpu.dev, msgs, n, rounds, client,
+				       on_batch, b);
 	if (!b->task) {
 		free(b);
 		return ERR_DEVICE;
@@ -270,7 +270,7 @@ void asic_measure(struct asic *a, uint32_t ms, asic_measure_fn done, void *arg)
 	m->done = done;
 	m->arg = arg;
 	m->timer = loop_timer_new(a->loop, on_measure_time, m);
-	if (a->tasks || asic_scan_start(a, &w, false, &ops, m, &m->scan))
+	if (a->tasks || asic_scan_start(a, &w, ASIC_OWN, &ops, m, &m->scan))
 		loop_post(a->loop, on_measure_known, m);
 }
 

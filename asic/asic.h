@@ -47,11 +47,20 @@ struct asic_scan_ops {
 			 size_t n);
 	void (*done)(void *arg, enum err e, uint64_t hashes);
 };
-/* Queues behind what is there (urgent: before it, for small pieces); units
- * follow each other without a gap. */
-enum err asic_scan_start(struct asic *a, const struct scan_work *w, bool urgent,
-			 const struct asic_scan_ops *ops, void *arg,
-			 struct asic_scan **out) HN_CHECK;
+/*
+ * Whose work it is: our own, urgent small pieces, which go before all else, or
+ * any other number for somebody else's. Each client's work is done in its
+ * order; those who have some share the device evenly, whatever they ask for.
+ */
+#define ASIC_OWN 0
+#define ASIC_URGENT 1
+#define ASIC_OTHERS 2 /* the first of the others' numbers */
+
+/* Queues behind what that client has there; units follow each other without a
+ * gap. */
+enum err asic_scan_start(struct asic *a, const struct scan_work *w,
+			 uint64_t client, const struct asic_scan_ops *ops,
+			 void *arg, struct asic_scan **out) HN_CHECK;
 /* The device stops within 50 ms; done comes with ERR_CANCELED. */
 void asic_scan_cancel(struct asic_scan *s);
 
@@ -62,8 +71,8 @@ void asic_scan_cancel(struct asic_scan *s);
 typedef void (*asic_batch_fn)(void *arg, enum err e,
 			      const uint8_t (*digests)[32], size_t n);
 enum err asic_batch_start(struct asic *a, const struct bytes *msgs, size_t n,
-			  int rounds, asic_batch_fn done, void *arg,
-			  struct asic_batch **out) HN_CHECK;
+			  int rounds, uint64_t client, asic_batch_fn done,
+			  void *arg, struct asic_batch **out) HN_CHECK;
 void asic_batch_cancel(struct asic_batch *b); /* done: ERR_CANCELED */
 
 /* Measures the software device for about ms milliseconds on all its

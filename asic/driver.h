@@ -45,7 +45,7 @@ struct asic_driver {
 			 struct buf *why, struct asic_device **out);
 	/* NULL: the device cannot work at all (no thread, unplugged). */
 	struct asic_task *(*submit)(struct asic_device *d,
-				    const struct scan_work *w, bool urgent,
+				    const struct scan_work *w, uint64_t client,
 				    void *task_arg);
 	/* done comes with ERR_CANCELED within 50 ms (a driver says what its
 	 * device can do), or with OK if it was through already. */
@@ -54,7 +54,8 @@ struct asic_driver {
 	 * cancel ends it, too. */
 	struct asic_task *(*batch)(struct asic_device *d,
 				   const struct bytes *msgs, size_t n,
-				   int rounds, asic_batch_fn done, void *arg);
+				   int rounds, uint64_t client,
+				   asic_batch_fn done, void *arg);
 	void (*info)(const struct asic_device *d, struct asic_device_info *i);
 	/* Ends every task with ERR_CANCELED, then done on the loop. */
 	void (*close)(struct asic_device *d, loop_fn done, void *arg);

@@ -3,9 +3,12 @@
  * The software device: worker threads that scan nonce ranges and digest
  * messages with the fastest kernel of this CPU.
  *
- * One queue of tasks behind one mutex. A thread takes the next chunk (some
- * 5 ms of work) of the first task that has one, so all threads share a unit
- * and pass on to the next one without a gap. Chunks end out of order; a task
+ * Tasks behind one mutex, a queue for each client. A thread takes the next
+ * chunk (some 5 ms of work) of the first task of the client that was served
+ * least, so all threads share a unit and pass on to the next one without a
+ * gap, and a client with much work does not keep the others waiting (start-time
+ * fair queueing, Goyal, Vin and Cheng 1996: who comes anew begins where the
+ * others are, so idling saves nothing up). Chunks end out of order; a task
  * keeps those in flight in order of issue and reports only the prefix, with
  * its claims ascending. A task's chunk is short, so cancelling means to hand
  * out no more: it is over when the last chunk in flight ends.
@@ -41,6 +44,8 @@
 #define CLAIMS_AT_ONCE 1024	 /* a kernel's output buffer */
 #define SLICE_BYTES (256u << 10) /* of messages, per batch chunk */
 #define SLICE_ITEMS 1024u
+#define BATCH_NS 2.0 /* a byte of a message, about */
+#define BATCH_LEAST_NS 100000.0
 #define THREADS_MAX 1024u
 #define LOWEST_PRIORITY 19
 
@@ -51,12 +56,21 @@ struct chunk {
 	struct buf claims; /* uint32_t in host order */
 };
 
+/* Who has tasks with something left to hand out. */
+struct client {
+	struct client *prev, *next;
+	uint64_t key;
+	double served; /* ns, in the device's virtual time */
+	struct asic_task *queue;
+};
+
 /* A scan or, with msgs, a batch. */
 struct asic_task {
-	struct asic_task *prev, *next; /* in the device's queue */
+	struct asic_task *prev, *next; /* in its client's queue */
 	struct asic_device *dev;
+	struct client *client; /* while queued */
 	void *arg;
-	bool queued, canceled, finished, posted;
+	bool canceled, finished, posted;
 	unsigned running;   /* chunks in flight */
 	uint64_t todo, end; /* [todo, end) is not handed out yet */
 
@@ -92,7 +106,8 @@ struct asic_device {
 
 	pthread_mutex_t lock; /* guards all below and the tasks */
 	pthread_cond_t work;
-	struct asic_task *queue; /* with something left to hand out */
+	struct client *clients;
+	double served; /* where a client that comes anew begins */
 	struct thread *threads;
 	unsigned nthreads, started;
 	bool closing;
@@ -122,28 +137,69 @@ static void report(struct asic_task *t)
 	loop_post(t->dev->loop, on_report, t);
 }
 
+/* With the lock held. */
+static void queue_add(struct asic_device *d, struct asic_task *t, uint64_t key)
+{
+	struct client *c;
+
+	DL_SEARCH_SCALAR(d->clients, c, key, key);
+	if (!c) {
+		c = HN_NEW(struct client);
+		c->key = key;
+		c->served = d->served;
+		DL_APPEND(d->clients, c);
+	}
+	DL_APPEND(c->queue, t);
+	t->client = c;
+}
+
+static void queue_remove(struct asic_device *d, struct asic_task *t)
+{
+	struct client *c = t->client;
+
+	DL_DELETE(c->queue, t);
+	t->client = NULL;
+	if (c->queue)
+		return;
+	DL_DELETE(d->clients, c);
+	free(c);
+}
+
+/* With the lock held: whose turn it is; there is one. */
+static struct asic_task *queue_next(struct asic_device *d)
+{
+	struct client *c, *least = NULL;
+
+	DL_FOREACH (d->clients, c) {
+		if (c->key == ASIC_URGENT)
+			return c->queue;
+		if (!least || c->served < least->served)
+			least = c;
+	}
+	d->served = least->served;
+	return least->queue;
+}
+
 /* With the lock held: after a change of todo, end, running or canceled. */
 static void settle(struct asic_task *t)
 {
 	struct asic_device *d = t->dev;
 
-	if (t->queued && (t->canceled || t->todo == t->end)) {
-		DL_DELETE(d->queue, t);
-		t->queued = false;
-	}
-	if (t->finished || t->queued || t->running)
+	if (t->client && (t->canceled || t->todo == t->end))
+		queue_remove(d, t);
+	if (t->finished || t->client || t->running)
 		return;
 	t->finished = true;
 	d->open--;
 	report(t);
 }
 
-static size_t slice_items(const struct asic_task *t)
+static size_t slice_items(const struct asic_task *t, size_t *bytes)
 {
-	size_t n = 0, bytes = 0;
+	size_t n = 0;
 
-	while (n < SLICE_ITEMS && t->todo + n < t->end && bytes < SLICE_BYTES)
-		bytes += t->msgs[t->todo + n++].n;
+	while (n < SLICE_ITEMS && t->todo + n < t->end && *bytes < SLICE_BYTES)
+		*bytes += t->msgs[t->todo + n++].n;
 	return n;
 }
 
@@ -165,9 +221,14 @@ static uint64_t scan_nonces(const struct asic_task *t, const struct thread *th)
 static struct chunk *hand_out(struct asic_task *t, const struct thread *th)
 {
 	struct chunk *c = HN_NEW(struct chunk);
+	size_t bytes = 0;
 
 	c->start = t->todo;
-	c->end = t->todo + (is_batch(t) ? slice_items(t) : scan_nonces(t, th));
+	c->end = t->todo +
+		 (is_batch(t) ? slice_items(t, &bytes) : scan_nonces(t, th));
+	/* What it will take, about; a part of a chunk counts as a whole one. */
+	t->client->served +=
+	    is_batch(t) ? (double)bytes * BATCH_NS + BATCH_LEAST_NS : CHUNK_NS;
 	t->todo = c->end;
 	t->running++;
 	DL_APPEND(t->chunks, c);
@@ -267,8 +328,8 @@ static void *thread_main(void *arg)
 	pthread_mutex_lock(&d->lock);
 	d->scan_kernel = th->kernel;
 	while (!d->closing) {
-		if (d->queue)
-			work_on(th, d->queue);
+		if (d->clients)
+			work_on(th, queue_next(d));
 		else
 			pthread_cond_wait(&d->work, &d->lock);
 	}
@@ -336,7 +397,7 @@ static void start_threads(struct asic_device *d)
 }
 
 static struct asic_task *task_add(struct asic_device *d, struct asic_task *t,
-				  bool urgent)
+				  uint64_t client)
 {
 	start_threads(d);
 	if (!d->started) {
@@ -344,12 +405,8 @@ static struct asic_task *task_add(struct asic_device *d, struct asic_task *t,
 		return NULL;
 	}
 	t->dev = d;
-	t->queued = true;
 	pthread_mutex_lock(&d->lock);
-	if (urgent)
-		DL_PREPEND(d->queue, t);
-	else
-		DL_APPEND(d->queue, t);
+	queue_add(d, t, client);
 	d->open++;
 	t->reported_ns = clock_ns();
 	pthread_cond_broadcast(&d->work);
@@ -369,7 +426,7 @@ static struct asic_task *task_new(void)
 }
 
 static struct asic_task *cpu_submit(struct asic_device *d,
-				    const struct scan_work *w, bool urgent,
+				    const struct scan_work *w, uint64_t client,
 				    void *task_arg)
 {
 	struct asic_task *t = task_new();
@@ -379,12 +436,13 @@ static struct asic_task *cpu_submit(struct asic_device *d,
 	t->end = w->end;
 	t->mask = kernel_mask((unsigned)w->share_bits);
 	kernel_job_init(&t->job, w->header);
-	return task_add(d, t, urgent);
+	return task_add(d, t, client);
 }
 
 static struct asic_task *cpu_batch(struct asic_device *d,
 				   const struct bytes *msgs, size_t n,
-				   int rounds, asic_batch_fn done, void *arg)
+				   int rounds, uint64_t client,
+				   asic_batch_fn done, void *arg)
 {
 	struct asic_task *t = task_new();
 
@@ -394,7 +452,7 @@ static struct asic_task *cpu_batch(struct asic_device *d,
 	t->rounds = rounds;
 	t->digests = xcalloc(n, sizeof(*t->digests));
 	t->batch_done = done;
-	return task_add(d, t, false);
+	return task_add(d, t, client);
 }
 
 static void cpu_cancel(struct asic_device *d, struct asic_task *t)
@@ -408,15 +466,16 @@ static void cpu_cancel(struct asic_device *d, struct asic_task *t)
 static void cpu_info(const struct asic_device *cd, struct asic_device_info *i)
 {
 	struct asic_device *d = (struct asic_device *)cd;
-	struct asic_task *t;
+	const struct client *c;
+	const struct asic_task *t;
 	double rate = 0;
 
 	pthread_mutex_lock(&d->lock);
 	for (unsigned n = 0; n < d->nthreads; n++)
 		rate += d->threads[n].rate;
-	DL_FOREACH (d->queue, t) {
-		i->queued += !t->running;
-	}
+	DL_FOREACH (d->clients, c)
+		DL_FOREACH (c->queue, t)
+			i->queued += !t->running;
 	i->running = d->open - i->queued;
 	i->hashes = d->hashes;
 	i->kernel = d->scan_kernel ? d->scan_kernel->name
@@ -564,12 +623,12 @@ static void on_joined(void *arg)
 
 static void cpu_close(struct asic_device *d, loop_fn done, void *arg)
 {
-	struct asic_task *t, *tmp;
-
 	d->closed = done;
 	d->closed_arg = arg;
 	pthread_mutex_lock(&d->lock);
-	DL_FOREACH_SAFE (d->queue, t, tmp) {
+	while (d->clients) {
+		struct asic_task *t = d->clients->queue;
+
 		t->canceled = true;
 		settle(t);
 	}

@@ -71,7 +71,8 @@ static void feed(struct run *r)
 		struct scan_work w = r->work;
 		if (w.end - w.start > r->unit)
 			w.end = w.start + r->unit;
-		r->failed = asic_scan_start(r->asic, &w, false, &ops, r, &scan);
+		r->failed =
+		    asic_scan_start(r->asic, &w, ASIC_OWN, &ops, r, &scan);
 		if (!r->failed)
 			r->open++;
 		r->work.start = w.end;

@@ -42,6 +42,7 @@ struct slice {
 struct batch {
 	struct mesh *m;
 	struct rpc_stream *st; /* NULL: over, the device still runs */
+	uint64_t client;
 	int rounds;
 	uint64_t next; /* index of the input to come or in part */
 	struct buf part;
@@ -163,7 +164,7 @@ static void slice_start(struct slice *s, const size_t ends[])
 	}
 	b->held += slice_weight(s);
 	DL_APPEND(b->slices, s);
-	s->e = asic_batch_start(b->m->asic, s->msgs, s->n, b->rounds,
+	s->e = asic_batch_start(b->m->asic, s->msgs, s->n, b->rounds, b->client,
 				on_digests, s, &s->work);
 	batch_push(b);
 }
@@ -418,6 +419,7 @@ void serve_batch(struct rpc_stream *st, const void *request, void *arg)
 	struct batch *b = HN_NEW(struct batch);
 	b->m = m;
 	b->st = st;
+	b->client = work_client(st);
 	b->rounds = (int)q->rounds;
 	rpc_serve(st, &batch_ops, b);
 }

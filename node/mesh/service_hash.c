@@ -32,6 +32,9 @@
 #define SHARES_CHUNK 4096u	 /* of one progress message */
 #define PROGRESS_MAX (32u << 10) /* packed: up to 5 bytes a share */
 #define UNITS_PER_SESSION 8
+#define UNITS_PER_PEER 16 /* of all its sessions */
+#define UNITS_MAX 512	  /* of all peers */
+#define AHEAD_S 120u	  /* how long a peer's units may take us, but for one */
 
 /* --- what a worker signs --- */
 
@@ -274,7 +277,7 @@ enum err service_hash_assign(struct mesh *m, const struct lease *l)
 	memcpy(u->job, l->job, sizeof(u->job));
 	u->worker = l->worker;
 	if (node_id_eq(&l->worker, identity_id(m->me)))
-		e = asic_scan_start(m->asic, &u->work, false, &own_ops, u,
+		e = asic_scan_start(m->asic, &u->work, ASIC_OWN, &own_ops, u,
 				    &u->scan);
 	else
 		e = call_remote(u, l->expected_ms);
@@ -344,8 +347,8 @@ enum err service_hash_rescan(struct mesh *m, uint64_t check_id,
 	struct unit *u = unit_new(m, check_id, w);
 
 	u->check = true;
-	enum err e =
-	    asic_scan_start(m->asic, &u->work, true, &check_ops, u, &u->scan);
+	enum err e = asic_scan_start(m->asic, &u->work, ASIC_URGENT, &check_ops,
+				     u, &u->scan);
 	if (e)
 		unit_free(u);
 	return e;
@@ -366,6 +369,7 @@ struct serving {
 	struct mesh *m;
 	struct rpc_stream *st;	/* NULL: the caller has left */
 	struct asic_scan *scan; /* NULL: done */
+	uint64_t client;
 	char job[JOB_ID_SIZE];
 	uint64_t lease;
 	struct scan_work work;
@@ -485,6 +489,37 @@ static void on_caller_left(void *arg, struct rpc_stream *st, enum err e,
 static const struct rpc_ops serve_ops = {.room = on_room,
 					 .end = on_caller_left};
 
+uint64_t work_client(struct rpc_stream *st)
+{
+	const struct session *s = rpc_stream_session(st);
+	uint64_t key;
+
+	if (session_kind(s) == SESSION_CONTROL)
+		return ASIC_OWN;
+	memcpy(&key, session_peer(s)->b, sizeof(key));
+	return key | ASIC_OTHERS; /* none of those that have a name */
+}
+
+/* The device shares itself out evenly, so nobody waits for what others ask;
+ * this bounds what waits here for one peer, and for all. */
+static bool over_budget(const struct service_hash *s, uint64_t client,
+			const struct scan_work *w)
+{
+	const uint64_t most = asic_rate(s->m->asic) * AHEAD_S;
+	const struct serving *v;
+	uint64_t ahead = w->end - w->start;
+	unsigned n = 0;
+
+	DL_FOREACH (s->serving, v) {
+		if (v->client != client)
+			continue;
+		n++;
+		ahead += v->work.end - v->below;
+	}
+	return s->nserving >= UNITS_MAX || n >= UNITS_PER_PEER ||
+	       (n && most && ahead > most);
+}
+
 static void serve_search(struct rpc_stream *st, const void *request, void *arg)
 {
 	const struct hash_search *q = request;
@@ -506,9 +541,19 @@ static void serve_search(struct rpc_stream *st, const void *request, void *arg)
 			 "shorter range");
 		return;
 	}
+	const uint64_t client = work_client(st);
+	if (over_budget(s, client, &w)) {
+		rpc_fail(
+		    st, ERR_BUSY,
+		    "this node has enough work of yours: at most %u units, "
+		    "%u s of them, wait here",
+		    UNITS_PER_PEER, AHEAD_S);
+		return;
+	}
 	struct serving *v = HN_NEW(struct serving);
 	v->m = m;
 	v->st = st;
+	v->client = client;
 	v->lease = q->lease;
 	v->work = w;
 	v->below = v->told_below = w.start;
@@ -517,7 +562,7 @@ static void serve_search(struct rpc_stream *st, const void *request, void *arg)
 	/* A request in many pieces may be whole only when we stop. */
 	enum err e = m->stopping
 			 ? ERR_GONE
-			 : asic_scan_start(m->asic, &w, false, &serve_scan_ops,
+			 : asic_scan_start(m->asic, &w, client, &serve_scan_ops,
 					   v, &v->scan);
 	if (e) {
 		rpc_fail(st, e, "the device takes no work");

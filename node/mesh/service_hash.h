@@ -12,6 +12,9 @@
 struct mesh;
 struct rpc_stream;
 
+/* Whose work the device does for this stream: see asic_scan_start. */
+uint64_t work_client(struct rpc_stream *st);
+
 /* The serve half of hash.batch; over the control socket it may name a peer,
  * then this node passes the stream on. */
 void serve_batch(struct rpc_stream *st, const void *request, void *arg);

@@ -122,7 +122,7 @@ static void test_scan_finds_all_shares_in_order(void **state)
 
 	(void)state;
 	setup(&r, 3, NULL);
-	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &r.scan),
+	assert_int_equal(asic_scan_start(r.a, &w, ASIC_OWN, &ops, &r, &r.scan),
 			 OK);
 	finish(&r);
 	assert_int_equal(r.e, OK);
@@ -139,7 +139,7 @@ static void test_scan_solves_block_125552(void **state)
 
 	(void)state;
 	setup(&r, 2, NULL);
-	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &r.scan),
+	assert_int_equal(asic_scan_start(r.a, &w, ASIC_OWN, &ops, &r, &r.scan),
 			 OK);
 	finish(&r);
 	assert_int_equal(r.shares.n, 4);
@@ -154,7 +154,7 @@ static void test_top_of_the_nonce_space(void **state)
 
 	(void)state;
 	setup(&r, 2, "scalar");
-	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &r.scan),
+	assert_int_equal(asic_scan_start(r.a, &w, ASIC_OWN, &ops, &r, &r.scan),
 			 OK);
 	finish(&r);
 	assert_int_equal(r.below, NONCES);
@@ -169,7 +169,7 @@ static void test_every_nonce_is_a_share_at_zero_bits(void **state)
 
 	(void)state;
 	setup(&r, 2, NULL);
-	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &r.scan),
+	assert_int_equal(asic_scan_start(r.a, &w, ASIC_OWN, &ops, &r, &r.scan),
 			 OK);
 	finish(&r);
 	assert_int_equal(r.shares.n / 4, 5000);
@@ -184,7 +184,7 @@ static void test_cancel_stops_soon_and_keeps_the_prefix(void **state)
 	(void)state;
 	setup(&r, 2, "scalar");
 	r.cancel_at = 1;
-	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &r.scan),
+	assert_int_equal(asic_scan_start(r.a, &w, ASIC_OWN, &ops, &r, &r.scan),
 			 OK);
 	finish(&r);
 	assert_int_equal(r.e, ERR_CANCELED);
@@ -204,10 +204,10 @@ static void test_cancel_of_a_queued_scan(void **state)
 	(void)state;
 	setup(&r, 1, "scalar");
 	r.want = 2;
-	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &r.scan),
+	assert_int_equal(asic_scan_start(r.a, &w, ASIC_OWN, &ops, &r, &r.scan),
 			 OK);
-	assert_int_equal(asic_scan_start(r.a, &later, false, &ops, &r, &second),
-			 OK);
+	assert_int_equal(
+	    asic_scan_start(r.a, &later, ASIC_OWN, &ops, &r, &second), OK);
 	asic_scan_cancel(second);
 	finish(&r);
 	assert_int_equal(r.done, 2);
@@ -249,12 +249,44 @@ static void test_urgent_goes_before_what_waits(void **state)
 	r.want = 3;
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(
-		    asic_scan_start(r.a, &w, false, &order_ops, &o[i], &s), OK);
+		    asic_scan_start(r.a, &w, ASIC_OWN, &order_ops, &o[i], &s),
+		    OK);
 	assert_int_equal(
-	    asic_scan_start(r.a, &small, true, &order_ops, &o[2], &s), OK);
+	    asic_scan_start(r.a, &small, ASIC_URGENT, &order_ops, &o[2], &s),
+	    OK);
 	finish(&r);
 	assert_int_equal(o[2].at, 1);
 	assert_true(o[0].at < o[1].at);
+}
+
+/* Ten long units of one client and a short one of another that came last: the
+ * short one needs twice its own time, not the time of all. */
+static void test_clients_share_the_device(void **state)
+{
+	static const struct asic_scan_ops order_ops = {on_order_progress,
+						       on_order_done};
+	struct run r;
+	unsigned clock = 0;
+	struct order o[11];
+	struct scan_work w = work(0, 6000000, 32), last = work(0, 5000000, 32);
+	struct asic_scan *s;
+
+	(void)state;
+	setup(&r, 1, "scalar");
+	r.want = HN_COUNT(o);
+	for (size_t i = 0; i < HN_COUNT(o); i++) {
+		const bool other = i == 10;
+
+		o[i] = (struct order){&r, &clock, 0};
+		assert_int_equal(asic_scan_start(r.a, other ? &last : &w,
+						 other ? 7 : ASIC_OTHERS,
+						 &order_ops, &o[i], &s),
+				 OK);
+	}
+	finish(&r);
+	assert_int_equal(o[10].at, 1);
+	for (size_t i = 1; i < 10; i++)
+		assert_true(o[i - 1].at < o[i].at);
 }
 
 static void test_stop_cancels_what_runs(void **state)
@@ -266,9 +298,9 @@ static void test_stop_cancels_what_runs(void **state)
 	(void)state;
 	setup(&r, 2, NULL);
 	r.want = 99;
-	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &r.scan),
+	assert_int_equal(asic_scan_start(r.a, &w, ASIC_OWN, &ops, &r, &r.scan),
 			 OK);
-	assert_int_equal(asic_scan_start(r.a, &w, false, &ops, &r, &second),
+	assert_int_equal(asic_scan_start(r.a, &w, ASIC_OWN, &ops, &r, &second),
 			 OK);
 	asic_stop(r.a, on_stopped, &r);
 	finish(&r);
@@ -348,7 +380,8 @@ static void scan_all(struct asic *a)
 	const struct scan_work w = {.end = NONCES, .share_bits = 32};
 	struct asic_scan *s;
 
-	assert_int_equal(asic_scan_start(a, &w, false, &quiet, NULL, &s), OK);
+	assert_int_equal(asic_scan_start(a, &w, ASIC_OWN, &quiet, NULL, &s),
+			 OK);
 }
 
 static void batch(bool cancel)
@@ -365,8 +398,9 @@ static void batch(bool cancel)
 	setup(&r, 2, NULL);
 	if (cancel)
 		scan_all(r.a);
-	assert_int_equal(
-	    asic_batch_start(r.a, msgs, MESSAGES, 2, on_batch, &r, &b), OK);
+	assert_int_equal(asic_batch_start(r.a, msgs, MESSAGES, 2, ASIC_OWN,
+					  on_batch, &r, &b),
+			 OK);
 	if (cancel)
 		asic_batch_cancel(b);
 	finish(&r);
@@ -429,6 +463,7 @@ int main(void)
 	    cmocka_unit_test(test_cancel_stops_soon_and_keeps_the_prefix),
 	    cmocka_unit_test(test_cancel_of_a_queued_scan),
 	    cmocka_unit_test(test_urgent_goes_before_what_waits),
+	    cmocka_unit_test(test_clients_share_the_device),
 	    cmocka_unit_test(test_stop_cancels_what_runs),
 	    cmocka_unit_test(test_no_more_threads_than_cores),
 	    cmocka_unit_test(test_measure_tells_a_rate),
