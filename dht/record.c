@@ -37,6 +37,11 @@ static const struct field record_cap_fields[] = {
     FIELD_U64(struct record_cap, slots, 1 << 20, "units it runs at once"),
     FIELD_U64(struct record_cap, free, 100, "share free at issue, percent"),
     FIELD_U64(struct record_cap, devices, 1 << 20, "devices behind it"),
+    FIELD_U64(struct record_cap, price, 0, "credits per 2^32 hashes"),
+    FIELD_STR(struct record_cap, region, RECORD_REGION_MAX,
+	      "where it is, in its owner's words"),
+    FIELD_BOOL(struct record_cap, hardware, "dedicated chips"),
+    FIELD_BOOL(struct record_cap, paused, "takes no work now"),
 };
 const struct message record_cap_message =
     MESSAGE("record.cap", struct record_cap, record_cap_fields);

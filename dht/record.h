@@ -61,7 +61,12 @@ struct record_cap {
 	uint64_t slots; /* units it runs at once */
 	uint64_t free;	/* share free at issue, 0..100 */
 	uint64_t devices;
+	uint64_t price; /* credits per 2^32 hashes; 0: free of charge */
+	char *region;	/* its owner's word for where it is; NULL */
+	bool hardware;	/* dedicated chips, not a processor */
+	bool paused;	/* takes no work now */
 };
+#define RECORD_REGION_MAX 32
 extern const struct message record_cap_message;
 
 struct record {

@@ -125,11 +125,11 @@ void node_info_fill(struct mesh *m, struct arena *a, struct node_info *out);
 
 /* --- peers.c tells the job side who can work (m->service_job) --- */
 
-/* A worker appeared or its numbers changed: it has a session, offers cap and
- * is not in role `use`. Called for our own node, too (offers). */
-void service_job_worker(struct mesh *m, const char *cap,
-			const struct node_id *id, uint64_t rate,
-			uint64_t rtt_us, uint64_t slots);
+/* A worker appeared or its numbers changed: it has a session, offers cap
+ * (lent), has not paused it and is not in role `use`. Called for our own
+ * node, too (offers). */
+void service_job_worker(struct mesh *m, const struct cap_info *cap,
+			const struct node_id *id, uint64_t rtt_us);
 void service_job_worker_gone(struct mesh *m, const char *cap,
 			     const struct node_id *id);
 

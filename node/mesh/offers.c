@@ -95,10 +95,14 @@ static uint64_t free_share(const struct offers *o)
 static void tell_own(struct offers *o, const struct offer *f)
 {
 	struct mesh *m = o->m;
+	const struct cap_info c = {.name = (char *)(uintptr_t)f->what->cap,
+				   .rate = f->rate,
+				   .free = 100,
+				   .devices = 1,
+				   .slots = OFFER_SLOTS};
 
 	if (m->service_job && strcmp(m->o.role, "use") != 0)
-		service_job_worker(m, f->what->cap, identity_id(m->me), f->rate,
-				   0, OFFER_SLOTS);
+		service_job_worker(m, &c, identity_id(m->me), 0);
 }
 
 /* The device's own figure at work replaces the first measurement. */

@@ -81,10 +81,32 @@ struct peer *peer_find(const struct peers *p, const struct node_id *id)
 	return NULL;
 }
 
+static char *text_dup(const char *s)
+{
+	return s && *s ? xstrdup(s) : NULL;
+}
+
+static struct cap_info cap_dup(const struct cap_info *c)
+{
+	struct cap_info copy = *c;
+
+	copy.name = text_dup(c->name);
+	copy.region = text_dup(c->region);
+	copy.paused = text_dup(c->paused);
+	return copy;
+}
+
+static void cap_release(struct cap_info *c)
+{
+	free(c->name);
+	free(c->region);
+	free(c->paused);
+}
+
 static void caps_clear(struct peer *q)
 {
 	for (size_t i = 0; i < q->ncaps; i++)
-		free(q->caps[i].name);
+		cap_release(&q->caps[i]);
 	free(q->caps);
 	q->caps = NULL;
 	q->ncaps = 0;
@@ -105,8 +127,10 @@ void peer_workers(struct peer *q)
 		return;
 	uint64_t rtt = session_rtt_us(q->session);
 	for (size_t i = 0; i < q->ncaps; i++)
-		service_job_worker(m, q->caps[i].name, &q->id, q->caps[i].rate,
-				   rtt, q->caps[i].slots);
+		if (q->caps[i].paused)
+			service_job_worker_gone(m, q->caps[i].name, &q->id);
+		else
+			service_job_worker(m, &q->caps[i], &q->id, rtt);
 }
 
 void peer_workers_gone(struct peer *q)
@@ -256,8 +280,7 @@ void peer_set_caps(struct peer *q, const struct list *caps)
 		if (!said[i].name || topic_check(said[i].name, &why))
 			continue;
 		struct cap_info *c = &q->caps[q->ncaps++];
-		*c = said[i];
-		c->name = xstrdup(said[i].name);
+		*c = cap_dup(&said[i]);
 		if (c->free > 100)
 			c->free = 100;
 	}
@@ -269,7 +292,7 @@ void peer_set_caps(struct peer *q, const struct list *caps)
 			kept = !strcmp(q->caps[k].name, old[i].name);
 		if (!kept && m->service_job)
 			service_job_worker_gone(m, old[i].name, &q->id);
-		free(old[i].name);
+		cap_release(&old[i]);
 	}
 	free(old);
 	peer_workers(q);
@@ -311,11 +334,14 @@ bool peer_new_boot(struct peer *q, const uint8_t boot_id[8])
 static void lend_caps(struct peer *q, struct cap_info *caps, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		caps[i].name = caps[i].name ? xstrdup(caps[i].name) : NULL;
+		caps[i] = cap_dup(&caps[i]);
 	peer_set_caps(q, &(struct list){caps, n});
 	for (size_t i = 0; i < n; i++)
-		free(caps[i].name);
+		cap_release(&caps[i]);
 }
+
+/* A record says that, but not why; a session says why. */
+static char paused_by_record[] = "paused by its owner";
 
 static void record_caps(struct peer *q, const char *topic,
 			const struct record *r)
@@ -326,11 +352,16 @@ static void record_caps(struct peer *q, const char *topic,
 
 	/* Its words under this topic, and what it said under others. */
 	for (size_t i = 0; i < r->caps.n && n < PEER_CAPS; i++)
-		all[n++] = (struct cap_info){.name = said[i].name,
-					     .rate = said[i].rate,
-					     .free = said[i].free,
-					     .devices = said[i].devices,
-					     .slots = said[i].slots};
+		all[n++] = (struct cap_info){
+		    .name = said[i].name,
+		    .rate = said[i].rate,
+		    .free = said[i].free,
+		    .devices = said[i].devices,
+		    .slots = said[i].slots,
+		    .price = said[i].price,
+		    .region = said[i].region,
+		    .hardware = said[i].hardware,
+		    .paused = said[i].paused ? paused_by_record : NULL};
 	size_t own = n;
 	for (size_t i = 0; i < q->ncaps && n < PEER_CAPS; i++) {
 		bool again = !strcmp(q->caps[i].name, topic);

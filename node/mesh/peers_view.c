@@ -95,13 +95,6 @@ enum err peers_find(const struct peers *p, const char *text,
 
 /* --- rows --- */
 
-static void cap_copy(const struct cap_info *from, struct arena *a,
-		     struct cap_info *to)
-{
-	*to = *from;
-	to->name = arena_strndup(a, from->name, strlen(from->name));
-}
-
 static char *arena_text(struct arena *a, const char *s)
 {
 	return s ? arena_strndup(a, s, strlen(s)) : NULL;
@@ -129,8 +122,8 @@ static void row_of(const struct peer *q, uint64_t now, struct arena *a,
 	    arena_alloc(a, (q->ncaps + 1) * sizeof(struct cap_info));
 	r->offers.n = q->ncaps;
 	for (size_t i = 0; i < q->ncaps; i++)
-		cap_copy(&q->caps[i], a,
-			 (struct cap_info *)r->offers.items + i);
+		fields_copy(&cap_info_message, &q->caps[i], a,
+			    (struct cap_info *)r->offers.items + i);
 	uint64_t last = q->heard_ms ? q->heard_ms : q->made_ms;
 	if (q->session) {
 		struct peer_session s;

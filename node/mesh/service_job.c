@@ -224,18 +224,17 @@ void service_job_kick(struct mesh *m)
 
 /* --- workers, as peers.c knows them --- */
 
-void service_job_worker(struct mesh *m, const char *cap,
-			const struct node_id *id, uint64_t rate,
-			uint64_t rtt_us, uint64_t slots)
+void service_job_worker(struct mesh *m, const struct cap_info *cap,
+			const struct node_id *id, uint64_t rtt_us)
 {
 	struct worker_offer w = {.id = *id,
-				 .rate = rate,
+				 .rate = cap->rate,
 				 .rtt_ms = (rtt_us + 999) / 1000,
-				 .slots = slots};
+				 .slots = cap->slots};
 
 	if (!m->jobs)
 		return;
-	jobs_worker(m->jobs, cap, &w, loop_ms(m->loop));
+	jobs_worker(m->jobs, cap->name, &w, loop_ms(m->loop));
 	service_job_kick(m);
 }
 

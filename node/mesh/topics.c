@@ -104,7 +104,12 @@ static void body_of(struct topics *t, const struct topic *x, bool want,
 						   .rate = said[i].rate,
 						   .slots = said[i].slots,
 						   .free = said[i].free,
-						   .devices = said[i].devices};
+						   .devices = said[i].devices,
+						   .price = said[i].price,
+						   .region = said[i].region,
+						   .hardware = said[i].hardware,
+						   .paused =
+						       said[i].paused != NULL};
 			r->caps = (struct list){cap, 1};
 		}
 }

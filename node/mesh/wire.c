@@ -11,6 +11,12 @@ static const struct field cap_info_fields[] = {
     FIELD_U64(struct cap_info, free, 100, "percent of it free now"),
     FIELD_U64(struct cap_info, devices, 0, "devices behind it"),
     FIELD_U64(struct cap_info, slots, 0, "units it takes at once"),
+    FIELD_U64(struct cap_info, price, 0, "credits per 2^32 hashes"),
+    FIELD_STR(struct cap_info, region, CAP_REGION_MAX,
+	      "where it is, in its owner's words"),
+    FIELD_BOOL(struct cap_info, hardware, "dedicated chips"),
+    FIELD_STR(struct cap_info, paused, CAP_PAUSED_MAX,
+	      "why it takes no work now; nil: it does"),
 };
 const struct message cap_info_message =
     MESSAGE("cap_info", struct cap_info, cap_info_fields);

@@ -23,7 +23,13 @@ struct cap_info { /* one offered capability */
 	uint64_t free; /* percent of it free now */
 	uint64_t devices;
 	uint64_t slots; /* units it takes at once */
+	uint64_t price; /* credits per 2^32 hashes; 0: free of charge */
+	char *region;	/* its owner's word for where it is; NULL: not said */
+	bool hardware;	/* dedicated chips, not a processor */
+	char *paused;	/* why it takes no work now; NULL: it does */
 };
+#define CAP_REGION_MAX 32
+#define CAP_PAUSED_MAX 160
 extern const struct message cap_info_message;
 
 struct method_info {
