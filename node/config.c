@@ -59,6 +59,35 @@ static bool is_log(const char *text, struct buf *why)
 	return false;
 }
 
+/* "-90", "3600": seconds, at most ten years. */
+static bool read_seconds(const char *text, int64_t *out)
+{
+	uint64_t n;
+
+	if (!opt_read_uint(text + (*text == '-'), &n) || n > 315360000)
+		return false;
+	*out = *text == '-' ? -(int64_t)n : (int64_t)n;
+	return true;
+}
+
+static bool is_seconds(const char *text, struct buf *why)
+{
+	int64_t s;
+
+	if (read_seconds(text, &s))
+		return true;
+	buf_add_str(why, "takes seconds, such as 3600 or =-90");
+	return false;
+}
+
+int64_t config_clock_ms(const struct config *c)
+{
+	int64_t s = 0;
+
+	return c->clock_offset && read_seconds(c->clock_offset, &s) ? s * 1000
+								    : 0;
+}
+
 static bool not_empty(const char *text, struct buf *why)
 {
 	if (*text)
@@ -128,6 +157,11 @@ static const struct opt rows[] = {
      .key = "net.advertise",
      .check = config_host_port,
      .help = "announce this address, too (repeatable)"},
+    {.flag = "advertise-only",
+     .type = OPT_BOOL,
+     .offset = AT(advertise_only),
+     .key = "net.advertise-only",
+     .help = "announce the addresses of --advertise and no other"},
     {.flag = "no-listen",
      .type = OPT_NOT,
      .offset = AT(listen),
@@ -224,6 +258,13 @@ static const struct opt rows[] = {
      .key = "log.format",
      .def = "text",
      .help = "of a line"},
+    {.flag = "clock-offset",
+     .type = OPT_TEXT,
+     .meta = "SECONDS",
+     .offset = AT(clock_offset),
+     .key = "clock.offset",
+     .check = is_seconds,
+     .help = "go by a clock that is so far off: to see what happens"},
 };
 #define NROWS HN_COUNT(rows)
 #define NCOMMON 5
@@ -431,6 +472,12 @@ enum err config_finish(struct config *c, struct arena *a, struct buf *why)
 {
 	const char *dir = c->data_dir ? c->data_dir : default_dir(a);
 
+	if (c->advertise_only && !c->advertise.n) {
+		buf_add_str(why, "--advertise-only without --advertise would "
+				 "announce nothing: name an address with "
+				 "--advertise HOST:PORT, or say --no-listen");
+		return ERR_CONFIG;
+	}
 	if (!dir) {
 		buf_add_str(why, "there is no HOME to keep the node's files "
 				 "in: name a place with --data-dir DIR");

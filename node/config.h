@@ -34,9 +34,9 @@ struct config {
 	const char *bind;
 	struct opt_u64 port, threads, ping_ms, rekey_ms;
 	struct strs bootstrap, advertise, offer;
-	bool listen, lan, dht;
+	bool listen, lan, dht, advertise_only;
 	const char *role, *join, *affinity, *kernel;
-	const char *log, *log_format;
+	const char *log, *log_format, *clock_offset;
 
 	uint8_t from[CONFIG_ROWS]; /* enum opt_from, by row */
 	struct strs unknown; /* HNODE_* variables that mean nothing to us */
@@ -60,6 +60,9 @@ enum err config_init(struct config *c, struct arena *a,
 struct opt_table config_table(struct config *c, bool node);
 enum err config_finish(struct config *c, struct arena *a,
 		       struct buf *why) HN_CHECK;
+
+/* clock_offset in ms; 0 when it was not given. */
+int64_t config_clock_ms(const struct config *c);
 
 /* "host:port", "[::1]:port"; the why as opt_set gives it. */
 bool config_host_port(const char *text, struct buf *why);

@@ -393,6 +393,7 @@ static void start_mesh(struct node *n)
 	    .nbootstrap = cfg->bootstrap.n,
 	    .advertise = (const char *const *)cfg->advertise.items,
 	    .nadvertise = cfg->advertise.n,
+	    .advertise_only = cfg->advertise_only,
 	    .offer = (const char *const *)cfg->offer.items,
 	    .noffer = cfg->offer.n,
 	    .role = cfg->role,
@@ -444,6 +445,7 @@ int node_run(struct cli *c, const struct node_hooks *hooks)
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
 	log_start(&n);
+	clock_unix_shift(config_clock_ms(&c->cfg));
 	raise_files();
 	n.code = take_lock(&n);
 	if (!n.code)

@@ -112,6 +112,8 @@ struct hub *hub_new(const struct hub_options *o)
 	h->o.aes = o->aes && noise_aesgcm_available();
 	h->links =
 	    link_ctx_new(o->loop, o->posted_io ? LINK_POSTED : LINK_AUTO);
+	if (o->source)
+		link_ctx_source(h->links, o->source);
 	uv_prepare_init(loop_uv(o->loop), &h->prepare);
 	uv_check_init(loop_uv(o->loop), &h->check);
 	h->prepare.data = h->check.data = h;

@@ -30,6 +30,7 @@
 #include "rpc/link.h"
 #include "rpc/link_impl.h"
 
+#include "node/base/log.h"
 #include "node/base/mem.h"
 #include "rpc/place.h"
 
@@ -55,9 +56,10 @@
 struct link_ctx {
 	struct loop *loop;
 	enum link_io io;
-	nng_aio *inl;	 /* no callback: inline operations of all links */
-	uint8_t *shared; /* READ_WATCHED bytes */
-	size_t live;	 /* links and listeners not yet freed */
+	nng_aio *inl; /* no callback: inline operations of all links */
+	struct link_addr source; /* zeros: any */
+	uint8_t *shared;	 /* READ_WATCHED bytes */
+	size_t live;		 /* links and listeners not yet freed */
 	bool stopping;
 	loop_fn done;
 	void *done_arg;
@@ -141,6 +143,12 @@ struct link_ctx *link_ctx_new(struct loop *l, enum link_io io)
 	if (nng_aio_alloc(&c->inl, NULL, NULL))
 		abort(); /* as xmalloc */
 	return c;
+}
+
+void link_ctx_source(struct link_ctx *c, const char *host)
+{
+	if (!link_addr_parse(host, &c->source))
+		c->source = (struct link_addr){0};
 }
 
 void link_ctx_stop(struct link_ctx *c, loop_fn done, void *arg)
@@ -710,6 +718,33 @@ static void on_dialled(void *arg) /* an nng thread */
 	loop_post(l->ctx->loop, on_dial_posted, l);
 }
 
+/* A wildcard's zeros have no family in common with anything but v6, whose
+ * any is what we would get without asking. */
+static void dial_from(struct link *l, const struct link_addr *to)
+{
+	const struct link_addr *from = &l->ctx->source;
+	static const uint8_t zeros[16], v4[12] = {[10] = 0xff, 0xff};
+	const bool is_v4 = !memcmp(from->ip, v4, 12);
+	nng_sockaddr sa = {0};
+
+	if (!memcmp(from->ip, zeros, 16) ||
+	    (is_v4 && !memcmp(from->ip + 12, zeros, 4)) ||
+	    is_v4 != !memcmp(to->ip, v4, 12) ||
+	    link_addr_is_loopback(from) != link_addr_is_loopback(to))
+		return;
+	if (is_v4) {
+		sa.s_in.sa_family = NNG_AF_INET;
+		memcpy(&sa.s_in.sa_addr, from->ip + 12, 4);
+	} else {
+		sa.s_in6.sa_family = NNG_AF_INET6;
+		sa.s_in6.sa_scope = from->scope;
+		memcpy(sa.s_in6.sa_addr, from->ip, 16);
+	}
+	int rv = nng_stream_dialer_set_addr(l->dialer, NNG_OPT_LOCADDR, &sa);
+	if (rv)
+		log_debug("net", "dials from anywhere: %s", nng_strerror(rv));
+}
+
 /* Each address gets an even share of the time that is left. */
 static void dial_url(struct link *l, const char *url, size_t left)
 {
@@ -725,6 +760,8 @@ static void dial_url(struct link *l, const char *url, size_t left)
 	/* Refused for local sockets, the default for tcp: we want to be sure.
 	 */
 	(void)nng_stream_dialer_set_bool(l->dialer, NNG_OPT_TCP_NODELAY, true);
+	if (l->naddrs)
+		dial_from(l, &l->addrs[l->addr]);
 	aio_new(&l->rx, on_dialled, l);
 	nng_aio_set_timeout(l->rx, ms ? (nng_duration)ms : 1);
 	nng_stream_dialer_dial(l->dialer, l->rx);

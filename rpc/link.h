@@ -28,6 +28,9 @@ enum link_io {
 };
 
 struct link_ctx *link_ctx_new(struct loop *l, enum link_io io);
+/* Dials come from this address of ours, an IP one, where it can reach the
+ * other end: of its family, and both loopback or neither. */
+void link_ctx_source(struct link_ctx *c, const char *host);
 /* Every link and listener has been closed by the caller; done comes when
  * their memory is free, and the ctx with it. */
 void link_ctx_stop(struct link_ctx *c, loop_fn done, void *arg);

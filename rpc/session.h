@@ -72,6 +72,7 @@ struct hub_options {
 	uint64_t rekey_bytes;  /* [1 << 30] */
 	unsigned max_sessions; /* [1024] that others dialled */
 	bool posted_io;	       /* tests, measurements: link.h, LINK_POSTED */
+	const char *source;    /* link_ctx_source; NULL: any */
 
 	void *arg;
 	void (*creds)(void *arg, struct session_creds *out);

@@ -275,11 +275,19 @@ uint64_t clock_ns(void)
 	return uv_hrtime();
 }
 
+static _Atomic int64_t unix_shift;
+
 uint64_t clock_unix_ms(void)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000 +
+	       (uint64_t)atomic_load(&unix_shift);
+}
+
+void clock_unix_shift(int64_t ms)
+{
+	atomic_store(&unix_shift, ms);
 }
 
 uint64_t loop_ms(const struct loop *l)

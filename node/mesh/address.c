@@ -143,7 +143,7 @@ void address_own(const char *bind, const char *const *advertise,
 	}
 	if (is_wildcard(bind))
 		add_interfaces(port, out);
-	else
+	else if (strcmp(bind, "-"))
 		add_host(out, bind, port);
 }
 

@@ -32,7 +32,8 @@ enum err address_parse_node(const char *text, struct node_id *id,
 /*
  * Appends our addresses with this port: what is advertised first (a bare host
  * gets the port), then the bound one; for a wildcard (bind NULL) those of all
- * interfaces that are up, loopback only where there is no other.
+ * interfaces that are up, loopback only where there is no other. bind "-":
+ * what is advertised and nothing else.
  */
 void address_own(const char *bind, const char *const *advertise,
 		 size_t nadvertise, uint16_t port, struct strs *out);

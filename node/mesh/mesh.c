@@ -314,7 +314,6 @@ static bool is_advertised(const struct mesh *m, const char *address)
 {
 	struct strs said = {0};
 
-	/* Bound to nowhere: what is left is what was advertised. */
 	address_own("-", m->o.advertise, m->o.nadvertise, m->port, &said);
 	bool found = texts_have(&said, address);
 	texts_clear(&said);
@@ -366,13 +365,19 @@ void mesh_offers(const struct mesh *m, struct arena *a, struct list *out)
  * they did. */
 bool mesh_readdress(struct mesh *m)
 {
+	const char *bind = m->o.advertise_only ? "-" : m->o.bind;
 	struct strs now = {0}, dht = {0};
 
 	if (m->port)
-		address_own(m->o.bind, m->o.advertise, m->o.nadvertise, m->port,
+		address_own(bind, m->o.advertise, m->o.nadvertise, m->port,
 			    &now);
-	/* The DHT's socket binds everything; the hosts are the same. */
-	if (m->dht_port) {
+	/* The DHT's socket binds everything; the hosts are the same. What
+	 * stands before us and is all that is announced passes both on, by one
+	 * number. */
+	if (m->dht_port && m->o.advertise_only) {
+		address_own("-", m->o.advertise, m->o.nadvertise, m->dht_port,
+			    &dht);
+	} else if (m->dht_port) {
 		struct address a;
 		for (size_t i = 0; i < m->o.nadvertise; i++) {
 			const char *one = m->o.advertise[i];

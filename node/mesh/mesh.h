@@ -35,6 +35,7 @@ struct mesh_options {
 	size_t nbootstrap;
 	const char *const *advertise;
 	size_t nadvertise;
+	bool advertise_only; /* and no address of our own */
 	const char *const *offer;
 	size_t noffer;
 	const char *const *topic; /* joined at start */

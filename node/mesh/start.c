@@ -276,6 +276,7 @@ static enum err make_rpc(struct mesh *m)
 		    .aes = m->suites & 2,
 		    .ping_idle = m->o.ping_ms,
 		    .rekey_ms = m->o.rekey_ms,
+		    .source = m->o.bind,
 		    .creds = mesh_on_creds,
 		    .admit = mesh_on_admit,
 		    .copied_key = mesh_on_copied,

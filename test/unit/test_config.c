@@ -174,6 +174,37 @@ static void test_malformed_values(void **state)
 	refused("--log", "loud", "error, warn, info");
 	refused("--data-dir", "", "empty");
 	refused("--ping-interval", "1ms", "too small");
+	refused("--clock-offset", "1h", "seconds");
+	refused("--clock-offset", "-", "seconds");
+	refused("--clock-offset", "-999999999", "seconds");
+}
+
+static void test_a_clock_that_is_off(void **state)
+{
+	char *argv[] = {"--clock-offset=-90"};
+	struct made *m = make(1, argv);
+
+	(void)state;
+	assert_int_equal(m->e, OK);
+	assert_int_equal(config_clock_ms(&m->c), -90000);
+	made_free(m);
+	m = make(0, NULL);
+	assert_int_equal(config_clock_ms(&m->c), 0);
+	made_free(m);
+}
+
+static void test_nothing_to_announce_is_said(void **state)
+{
+	char *argv[] = {"--advertise-only", "--advertise", "192.0.2.1:7"};
+	struct made *m = make(1, argv);
+
+	(void)state;
+	assert_int_equal(m->e, ERR_CONFIG);
+	assert_non_null(strstr(buf_str(&m->why), "--advertise HOST:PORT"));
+	made_free(m);
+	m = make(3, argv);
+	assert_int_equal(m->e, OK);
+	made_free(m);
 }
 
 static void test_addresses(void **state)
@@ -265,6 +296,8 @@ int main(void)
 	    cmocka_unit_test_setup(test_unknown_variables_are_remembered,
 				   setup),
 	    cmocka_unit_test_setup(test_malformed_values, setup),
+	    cmocka_unit_test_setup(test_a_clock_that_is_off, setup),
+	    cmocka_unit_test_setup(test_nothing_to_announce_is_said, setup),
 	    cmocka_unit_test_setup(test_addresses, setup),
 	    cmocka_unit_test_setup(test_where_the_files_are, setup),
 	    cmocka_unit_test_setup(test_every_row_is_whole, setup),

@@ -226,6 +226,29 @@ static void test_wildcard_ipv6_takes_ipv4(void **state)
 	echo_over(LINK_AUTO, "tcp://[::]:0", "::1", "[::1]:");
 }
 
+static void test_dials_from_the_address_it_is_told(void **state)
+{
+	/* One of another family, or that cannot reach the other end, is left
+	 * alone. */
+	static const char *const from[] = {"127.3.2.1", "::1", "192.0.2.1",
+					   "0.0.0.0"};
+
+	(void)state;
+	for (size_t i = 0; i < HN_COUNT(from); i++) {
+		struct env *e = env_new(LINK_AUTO);
+		struct buf a = {0};
+
+		link_ctx_source(e->ctx, from[i]);
+		connect_to(e, "tcp://127.0.0.1:0", "127.0.0.1");
+		ping_pong(e);
+		assert_true(link_is_watched(e->a.l));
+		link_addr_str(link_peer(e->b.l), &a);
+		assert_memory_equal(buf_str(&a), i ? "127.0.0.1" : from[0], 9);
+		buf_release(&a);
+		env_free(e);
+	}
+}
+
 static void test_name_tries_every_address(void **state)
 {
 	(void)state;
@@ -507,6 +530,7 @@ int main(void)
 	    cmocka_unit_test(test_echo_over_ipv4),
 	    cmocka_unit_test(test_echo_over_ipv6),
 	    cmocka_unit_test(test_wildcard_ipv6_takes_ipv4),
+	    cmocka_unit_test(test_dials_from_the_address_it_is_told),
 	    cmocka_unit_test(test_name_tries_every_address),
 	    cmocka_unit_test(test_bulk_waits_for_a_slow_reader),
 	    cmocka_unit_test(test_peer_close_is_told),

@@ -328,6 +328,9 @@ static void test_clocks_agree(void **state)
 	const uint64_t ms = loop_ms(l);
 	assert_true(ms >= before && ms <= clock_ns() / 1000000);
 	assert_true(clock_unix_ms() > 1600000000000);
+	clock_unix_shift(-1600000000000);
+	assert_true(clock_unix_ms() < 1600000000000);
+	clock_unix_shift(0);
 	assert_true(loop_free(l));
 }
 

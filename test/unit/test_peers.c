@@ -142,6 +142,9 @@ static void test_addresses_as_text(void **state)
 	assert_string_equal(own.items[1], "192.0.2.9:99");
 	assert_string_equal(own.items[2], "127.0.0.1:7");
 	texts_clear(&own);
+	address_own("-", said, 1, 7, &own);
+	assert_int_equal(own.n, 1);
+	texts_clear(&own);
 	address_own(NULL, NULL, 0, 7, &own);
 	assert_true(own.n >= 1 && own.n <= ADDRESS_ANNOUNCED);
 	texts_clear(&own);
