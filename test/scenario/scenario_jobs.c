@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "test/support/job_world.h"
+#include "node/lab/world.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -76,12 +76,15 @@ static void check_done(struct world *w, const char *id, unsigned bits)
 	const struct job_info info = info_of(w, id, &a);
 	const uint64_t length = info.end - info.start;
 
+	if (w->broken.n)
+		fail_msg("%s", buf_str(&w->broken));
 	assert_string_equal(info.state, "done");
 	assert_int_equal(w->ended, 1);
 	if (info.all || !info.found) {
 		assert_int_equal(info.hashes, length);
-		assert_int_equal(spans_count(&w->told, info.start, info.end),
-				 length);
+		assert_int_equal(
+		    spans_count(&world_find(w, id)->told, info.start, info.end),
+		    length);
 	}
 	assert_int_equal(credited(&info), info.hashes);
 	assert_true(info.hashes <= length);

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "test/support/job_world.h"
+#include "node/lab/world.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -56,6 +56,8 @@ static void check_done(struct world *w, const char *id, unsigned bits)
 	size_t n;
 	uint32_t *want = world_shares(info.start, info.end, bits, &n);
 
+	if (w->broken.n)
+		fail_msg("%s", buf_str(&w->broken));
 	assert_string_equal(info.state, "done");
 	for (size_t i = 0; i < info.by_peer.n; i++)
 		credited += p[i].hashes;
@@ -63,8 +65,9 @@ static void check_done(struct world *w, const char *id, unsigned bits)
 	assert_int_equal(info.found, n > 0);
 	if (info.all || !n) {
 		assert_int_equal(info.hashes, info.end - info.start);
-		assert_int_equal(spans_count(&w->told, info.start, info.end),
-				 info.hashes);
+		assert_int_equal(
+		    spans_count(&world_find(w, id)->told, info.start, info.end),
+		    info.hashes);
 	}
 	if (info.all) {
 		assert_int_equal(info.hits.n, n);

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "test/support/job_world.h"
+#include "node/lab/world.h"
 
 #define S UINT64_C(1000000)
 #define MH 1e6
@@ -191,6 +191,7 @@ static void test_what_does_not_add_up_is_refused(void **state)
 			refused++;
 		} else {
 			world_audit(&other);
+			assert_int_equal(other.broken.n, 0);
 			world_release(&other);
 			world_init(&other, 6);
 		}
@@ -199,6 +200,7 @@ static void test_what_does_not_add_up_is_refused(void **state)
 	assert_true(refused > b.n / 7);
 	assert_int_equal(try_restore(&other, &b), OK);
 	world_audit(&other);
+	assert_int_equal(other.broken.n, 0);
 	buf_release(&b);
 	world_release(&other);
 	world_release(&w);

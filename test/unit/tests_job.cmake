@@ -7,5 +7,4 @@ hn_test(unit test_check LINKS job_pure)
 hn_test(unit test_sched LINKS job_pure)
 hn_test(unit test_score LINKS job_pure)
 hn_test(unit test_job LINKS job_pure)
-hn_test(unit test_job_save LINKS job_pure
-	SOURCES ${CMAKE_SOURCE_DIR}/test/support/job_world.c)
+hn_test(unit test_job_save LINKS hn_world job_pure)

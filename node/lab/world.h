@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#ifndef HN_TEST_JOB_WORLD_H
-#define HN_TEST_JOB_WORLD_H
+#ifndef HN_LAB_WORLD_H
+#define HN_LAB_WORLD_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,14 +11,16 @@
 #include "node/mesh/lease.h"
 
 /*
- * A made-up world around one coordinator: workers with rates, ways and
- * faults, on a virtual clock of microseconds, from one seed. The hash is a
- * permutation of 32 bits whose small values are listed once, so that a worker
- * "scans" a second of work by looking its shares up, as long as the share
- * bits are WORLD_BITS and more.
+ * A made-up world around one coordinator: up to 10,000 workers with rates,
+ * ways and faults, on a virtual clock of microseconds, all from one seed, so
+ * that the same seed is the same life to the last message. Pure: no I/O, no
+ * clock; whoever made it owns it, and nothing in it is shared.
+ *
+ * The hash is a permutation of 32 bits whose small values are listed once, so
+ * that a worker "scans" a second of work by looking its shares up, as long as
+ * the share bits are WORLD_BITS and more.
  */
 #define WORLD_BITS 12
-#define WORLD_WORKERS 64
 
 void world_judge(void *arg, const uint8_t header[static HEADER_SIZE],
 		 uint32_t nonce, uint8_t digest[static 32]);
@@ -50,33 +52,41 @@ struct world_worker {
 	bool bad, proof;
 	char why[200];
 	uint64_t bad_at_us;
-	struct world_task *tasks;
+	struct world_task *tasks; /* that reached it, in order */
 	uint64_t last_sent_us;
 	bool stepping;
 	uint64_t step; /* number of the step event that is valid */
 };
 
+/* What the world knows of a job beside the coordinator. */
+struct world_job {
+	char id[JOB_ID_SIZE];
+	bool ended;
+	uint64_t ended_us;
+	struct spans told; /* what reached the coordinator (durable worlds and
+			    * those that say tell) */
+	struct buf saved;  /* as it stands on the submitter's disk */
+};
+
 struct world {
 	struct jobs *jobs;
 	uint64_t now_us, seed;
-	struct world_worker w[WORLD_WORKERS];
-	size_t n;
+	struct world_worker *w;
+	size_t n, wcap;
+	struct world_job *job;
+	size_t njobs, jcap;
+	struct world_task *by_lease; /* all that are not over */
 	struct world_event *heap;
 	size_t nheap, cap;
 	uint64_t order, next_tick;
 	double core_rate;    /* of our own re-scans; 0: they fail */
 	double dup, reorder; /* chances */
 	double announce;     /* what newcomers say of their rate, as a factor */
-	struct spans told;   /* what reached the coordinator */
+	bool forgets;	     /* does not keep what was told: large worlds */
 	uint64_t ended, changed, assigned, rescans, rescanned, revoked;
+	uint64_t words; /* that reached the coordinator */
 	uint64_t most_expected_ms;
 	uint64_t ended_us;
-	/* What is on the submitter's disk: all jobs as of the last save. */
-	struct world_disk {
-		char id[JOB_ID_SIZE];
-		struct buf saved;
-	} disk[8];
-	size_t ndisk;
 	struct job_marks marks;
 	bool durable; /* keeps the disk: at once what matters, the rest
 		       * every second */
@@ -84,13 +94,15 @@ struct world {
 	bool save_due;
 	uint64_t saved_us, saves, restarts;
 	bool paranoid; /* checks the books after every event */
+	struct buf
+	    broken; /* what must never be, the first of it; empty: well */
 };
 
 void world_init(struct world *w, uint64_t seed);
 void world_release(struct world *w);
 uint64_t world_random(struct world *w);
 double world_chance(struct world *w); /* [0, 1) */
-/* A worker joins. Index into w->w. */
+/* A worker joins. Index into w->w, which may move. */
 size_t world_join(struct world *w, double rate, uint64_t lat_us,
 		  enum world_lie lie);
 void world_rejoin(struct world *w, size_t i);
@@ -103,12 +115,14 @@ void world_save(struct world *w);
 void world_restart(struct world *w, uint64_t down_us);
 void world_submit(struct world *w, const struct search_spec *s,
 		  char id[static JOB_ID_SIZE]);
+const struct world_job *world_find(const struct world *w, const char *id);
 /* Runs until there are no open jobs, or until the time. */
 void world_run(struct world *w, uint64_t until_us);
 bool world_open(const struct world *w);
 struct search_spec world_spec(uint64_t start, uint64_t end, unsigned bits,
 			      bool all);
-/* The books of all open jobs keep their invariants (asserts). */
-void world_audit(const struct world *w);
+/* Do the books of all open jobs keep their invariants? Else w->broken says
+ * what not, unless something stood there already. */
+void world_audit(struct world *w);
 
 #endif
