@@ -115,8 +115,8 @@ static enum err read_spec(const struct submit_opts *o, struct search_spec *out,
 	*out = (struct search_spec){
 	    .end = NONCES,
 	    .all = o->all,
-	    .wait_ms = o->wait.set ? o->wait.v : WAIT_MS,
-	    .check_permille = o->check.set ? o->check.v : CHECK_PERMILLE};
+	    .terms.wait_ms = o->wait.set ? o->wait.v : WAIT_MS,
+	    .terms.check_permille = o->check.set ? o->check.v : CHECK_PERMILLE};
 	if (!o->header) {
 		buf_add_str(why, "it needs --header HEX|FILE");
 		return ERR_INPUT;

@@ -126,8 +126,10 @@ static enum err op_assign(void *arg, const struct lease *l)
 	struct world *w = arg;
 	const size_t i = index_of(w, &l->worker);
 	struct world_worker *k = &w->w[i];
+	struct scan_work work;
 
-	assert(scan_work_check(&l->work) == OK);
+	lease_scan(l, &work);
+	assert(scan_work_check(&work) == OK);
 	if (!k->here)
 		return ERR_GONE;
 	w->assigned++;
@@ -135,11 +137,12 @@ static enum err op_assign(void *arg, const struct lease *l)
 		w->most_expected_ms = l->expected_ms;
 	struct world_task *t = HN_NEW(struct world_task);
 
-	t->lease = *l;
+	t->id = l->id;
+	t->work = work;
 	t->worker = i;
 	t->job = world_job_index(w, l->job);
-	t->pos = t->told = l->work.start;
-	HASH_ADD(hh, w->by_lease, lease.id, sizeof(t->lease.id), t);
+	t->pos = t->told = work.start;
+	HASH_ADD(hh, w->by_lease, id, sizeof(t->id), t);
 	world_push(w, (struct world_event){.kind = EV_LEASE,
 					   .at = w->now_us + world_way(w, k),
 					   .id = l->id});

@@ -130,8 +130,8 @@ struct search_spec world_spec(uint64_t start, uint64_t end, unsigned bits,
 	struct search_spec s = {.start = start,
 				.end = end,
 				.all = all,
-				.wait_ms = 30000,
-				.check_permille = 50};
+				.terms.wait_ms = 30000,
+				.terms.check_permille = 50};
 
 	world_target(bits, s.target);
 	return s;

@@ -35,7 +35,8 @@ struct world_event {
 
 /* A lease on its way to its worker or in its hands. */
 struct world_task {
-	struct lease lease;
+	uint64_t id;
+	struct scan_work work;
 	size_t worker;
 	uint32_t job;
 	bool arrived;

@@ -39,7 +39,7 @@ static void plan(struct world *w, size_t i)
 		t->begun_us = w->now_us;
 		t->begun_pos = t->pos;
 	}
-	const uint64_t left = t->lease.work.end - t->pos;
+	const uint64_t left = t->work.end - t->pos;
 	uint64_t us = (uint64_t)((double)left * 1e6 / speed(k)) + 1;
 
 	if (us > STEP_US)
@@ -55,7 +55,7 @@ static void plan(struct world *w, size_t i)
 static bool leaves_out(struct world *w, const struct world_worker *k,
 		       const struct world_task *t, uint32_t nonce)
 {
-	const struct scan_work *work = &t->lease.work;
+	const struct scan_work *work = &t->work;
 	const double length = (double)(work->end - work->start);
 
 	switch (k->lie) {
@@ -96,7 +96,7 @@ static void lie_about(struct world *w, struct world_worker *k,
 		e->n++;
 	}
 	if (k->lie == LIE_BEYOND)
-		e->below = t->lease.work.end + 1;
+		e->below = t->work.end + 1;
 }
 
 static void send(struct world *w, size_t i, struct world_task *t,
@@ -107,7 +107,7 @@ static void send(struct world *w, size_t i, struct world_task *t,
 
 	e.worker = (uint32_t)i;
 	e.job = t->job;
-	e.id = t->lease.id;
+	e.id = t->id;
 	if (at < t->sent_us)
 		at = t->sent_us;
 	/* Words of different leases may overtake each other. */
@@ -135,8 +135,8 @@ static void tell(struct world *w, size_t i, struct world_task *t)
 	struct world_event e = {
 	    .kind = EV_WORD, .from = t->told, .below = t->pos};
 
-	e.shares = world_shares(t->told, t->pos,
-				(unsigned)t->lease.work.share_bits, &e.n);
+	e.shares =
+	    world_shares(t->told, t->pos, (unsigned)t->work.share_bits, &e.n);
 	lie_about(w, k, t, &e);
 	t->told = t->pos;
 	send(w, i, t, e);
@@ -172,8 +172,8 @@ static void step(struct world *w, size_t i)
 	const double us = (double)(w->now_us - t->begun_us);
 	uint64_t pos = t->begun_pos + (uint64_t)(us * speed(k) / 1e6);
 
-	if (pos > t->lease.work.end)
-		pos = t->lease.work.end;
+	if (pos > t->work.end)
+		pos = t->work.end;
 	k->hashes += pos - t->pos;
 	t->pos = pos;
 	/* A changed rate counts from here. */
@@ -181,11 +181,10 @@ static void step(struct world *w, size_t i)
 	t->begun_pos = pos;
 	if (pos > t->told)
 		tell(w, i, t);
-	if (pos == t->lease.work.end) {
+	if (pos == t->work.end) {
 		send(w, i, t,
-		     (struct world_event){.kind = EV_END,
-					  .below = t->lease.work.end -
-						   t->lease.work.start});
+		     (struct world_event){
+			 .kind = EV_END, .below = t->work.end - t->work.start});
 		world_task_free(w, t);
 	}
 	plan(w, i);

@@ -37,7 +37,7 @@ static double budget(const struct job *job)
 	const struct jobs *j = job->jobs;
 	const double core = j->core_rate ? (double)j->core_rate : CORE_RATE;
 
-	return core * (double)job->check_permille / 1e6 /
+	return core * (double)job->terms->check_permille / 1e6 /
 	       (double)(j->nopen ? j->nopen : 1);
 }
 
@@ -119,8 +119,9 @@ void audit_draw(struct unit *u, uint64_t now)
 	struct span spans[CHECK_PIECES_MAX];
 
 	u->audited = u->below;
-	if (range.a == range.b || u->replica || u->part->self ||
-	    u->part->worker->bad || job->enough || !job_is_open(job))
+	if (range.a == range.b || !job->kind->shares || u->replica ||
+	    u->part->self || u->part->worker->bad || job->enough ||
+	    !job_is_open(job))
 		return;
 	refill(job, now);
 

@@ -17,6 +17,7 @@
 
 #include <utlist.h>
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -116,22 +117,21 @@ uint64_t jobs_fresh_id(struct jobs *j)
 	return ++j->next_id;
 }
 
-/* The pool of a capability; NULL when no kind needs it. */
-struct pool *jobs_pool(struct jobs *j, const char *cap)
+struct pool *jobs_pool(struct jobs *j, const struct kind *kind)
 {
 	for (size_t i = 0; i < KIND_COUNT; i++)
-		if (!strcmp(kind_list[i]->cap, cap))
+		if (kind_list[i] == kind)
 			return &j->pools[i];
+	assert(!"a kind that is not listed");
 	return NULL;
 }
 
 /* Workers */
 
-void jobs_worker(struct jobs *j, const char *cap, const struct worker_offer *o,
-		 uint64_t now)
+static void pool_offer(struct jobs *j, struct pool *p,
+		       const struct worker_offer *o, uint64_t now)
 {
-	struct pool *p = jobs_pool(j, cap);
-	struct worker *w = p ? pool_add(p, &o->id) : NULL;
+	struct worker *w = pool_add(p, &o->id);
 
 	if (!w)
 		return;
@@ -150,11 +150,18 @@ void jobs_worker(struct jobs *j, const char *cap, const struct worker_offer *o,
 	units_feed(j, p, w, now);
 }
 
-void jobs_worker_gone(struct jobs *j, const char *cap, const struct node_id *id,
+void jobs_worker(struct jobs *j, const char *cap, const struct worker_offer *o,
+		 uint64_t now)
+{
+	for (size_t i = 0; i < KIND_COUNT; i++)
+		if (!strcmp(kind_list[i]->cap, cap))
+			pool_offer(j, &j->pools[i], o, now);
+}
+
+static void pool_gone(struct jobs *j, struct pool *p, const struct node_id *id,
 		      uint64_t now)
 {
-	struct pool *p = jobs_pool(j, cap);
-	struct worker *w = p ? pool_find(p, id) : NULL;
+	struct worker *w = pool_find(p, id);
 
 	if (!w || !w->here)
 		return;
@@ -169,6 +176,14 @@ void jobs_worker_gone(struct jobs *j, const char *cap, const struct node_id *id,
 	}
 	pool_count(p);
 	units_feed_all(j, p, now);
+}
+
+void jobs_worker_gone(struct jobs *j, const char *cap, const struct node_id *id,
+		      uint64_t now)
+{
+	for (size_t i = 0; i < KIND_COUNT; i++)
+		if (!strcmp(kind_list[i]->cap, cap))
+			pool_gone(j, &j->pools[i], id, now);
 }
 
 /* What it did in this job is done again; its verified hits stay hits. */
@@ -247,7 +262,7 @@ static void job_free(struct job *job)
 	}
 	book_release(&job->book);
 	hits_release(&job->hits);
-	free(job->spec);
+	arena_release(&job->spec_mem);
 	free(job->text);
 	free(job);
 }
@@ -388,11 +403,35 @@ static void draw_id(struct jobs *j, char id[static JOB_ID_SIZE])
 	while (jobs_find(j, id));
 }
 
+struct job *job_new(struct jobs *j, const struct kind *kind, const void *spec)
+{
+	struct job *job = HN_NEW(struct job);
+
+	job->jobs = j;
+	job->kind = kind;
+	job->pool = jobs_pool(j, kind);
+	job->spec = arena_alloc(&job->spec_mem, kind->spec_size);
+	fields_copy(kind->spec, spec, &job->spec_mem, job->spec);
+	job->terms = kind->terms(job->spec);
+	job->patience_ms = job->terms->wait_ms;
+	if (kind->shares) {
+		job->all = kind->all(job->spec);
+		job->max_bits = kind->max_bits(job->spec);
+	}
+	return job;
+}
+
 enum err jobs_submit_search(struct jobs *j, const struct search_spec *s,
 			    uint64_t now, struct buf *why,
 			    char id[static JOB_ID_SIZE])
 {
-	const enum err e = search_spec_check(s, why);
+	return jobs_submit(j, &kind_search, s, now, why, id);
+}
+
+enum err jobs_submit(struct jobs *j, const struct kind *kind, const void *spec,
+		     uint64_t now, struct buf *why, char id[static JOB_ID_SIZE])
+{
+	const enum err e = kind->spec_check(spec, why);
 
 	if (e)
 		return e;
@@ -403,15 +442,8 @@ enum err jobs_submit_search(struct jobs *j, const struct search_spec *s,
 			   JOB_MAX_OPEN);
 		return ERR_BUSY;
 	}
-	struct job *job = HN_NEW(struct job);
+	struct job *job = job_new(j, kind, spec);
 
-	job->jobs = j;
-	job->kind = &kind_search;
-	job->pool = jobs_pool(j, job->kind->cap);
-	job->spec = xmemdup(s, sizeof(*s));
-	job->kind->terms(s, &job->wait_ms, &job->check_permille, &job->all);
-	job->patience_ms = job->wait_ms;
-	job->max_bits = job->kind->max_bits(job->spec);
 	job->submitted_at = job->served_at = job->rate_at = now;
 	draw_id(j, job->id);
 
@@ -493,7 +525,7 @@ static uint64_t job_lonely(struct job *job, uint64_t now)
 	if (job->pool->usable || job->complete)
 		job->served_at = now;
 	if (job->pool->usable)
-		job->patience_ms = job->wait_ms;
+		job->patience_ms = job->terms->wait_ms;
 	if (now - job->served_at < job->patience_ms || job->pool->usable ||
 	    job->complete)
 		return job->served_at + job->patience_ms;

@@ -11,6 +11,8 @@
 #include "node/base/err.h"
 #include "node/base/fields.h"
 #include "node/base/identity.h"
+#include "node/mesh/lease.h"
+#include "node/mesh/terms.h"
 
 /*
  * The coordinator: every job submitted to this node, its units, leases,
@@ -47,23 +49,27 @@ struct search_spec {
 	uint64_t start, end; /* nonces [start, end) */
 	uint8_t target[32];  /* little-endian number */
 	bool all;	     /* do not stop at the first hit */
-	uint64_t wait_ms;    /* nobody to do it for so long: ERR_NOPEER; 0 is
-			      * no waiting at all, at most 7 days */
-	uint64_t check_permille; /* re-scan budget: share of one core, 50; the
-				  * open jobs share it out among them */
+	struct job_terms terms;
 };
 extern const struct message search_spec_message;
 enum err search_spec_check(const struct search_spec *s,
 			   struct buf *why) HN_CHECK;
 
 /* A lease: one unit in one worker's hands. The id is never used again. */
+struct kind;
 struct lease {
 	uint64_t id;
 	char job[JOB_ID_SIZE];
 	struct node_id worker;
-	struct scan_work work; /* header, [start, end), share bits */
+	const struct kind *kind;
+	const void *spec; /* what the job asks, in its kind's form; the job's,
+			   * for the call */
+	struct span span; /* which part of it */
+	unsigned bits;	  /* share bits; 0 with a kind without shares */
 	uint64_t expected_ms;
 };
+/* Of a kind with shares: the scan that it is. */
+void lease_scan(const struct lease *l, struct scan_work *out);
 
 struct jobs_ops {
 	uint64_t (*random)(void *arg); /* 64 uniform bits */
@@ -123,6 +129,9 @@ void jobs_worker_gone(struct jobs *j, const char *cap, const struct node_id *id,
 /* Accepts a job; its id goes to `id`. ERR_INPUT with a sentence; ERR_BUSY
  * when JOB_MAX_OPEN are open. Work is handed out at the next jobs_tick: call
  * it soon. */
+enum err jobs_submit(struct jobs *j, const struct kind *kind, const void *spec,
+		     uint64_t now, struct buf *why,
+		     char id[static JOB_ID_SIZE]) HN_CHECK;
 enum err jobs_submit_search(struct jobs *j, const struct search_spec *s,
 			    uint64_t now, struct buf *why,
 			    char id[static JOB_ID_SIZE]) HN_CHECK;
@@ -145,6 +154,10 @@ void jobs_progress(struct jobs *j, uint64_t lease_id, uint64_t below,
  * worker rests for 0.5 s, doubling. */
 void jobs_lease_end(struct jobs *j, uint64_t lease_id, enum err e,
 		    uint64_t hashes, uint64_t now);
+/* The caller has proof that what the lease's worker answered is wrong: no work
+ * for it any more, and what it did is done again. Also about a closed lease;
+ * an unknown one is ignored. */
+void jobs_lie(struct jobs *j, uint64_t lease_id, const char *why, uint64_t now);
 void jobs_rescan_end(struct jobs *j, uint64_t check_id, enum err e,
 		     const uint32_t *shares, size_t n, uint64_t now);
 

@@ -83,8 +83,9 @@ struct job {
 	char id[JOB_ID_SIZE];
 	const struct kind *kind;
 	struct pool *pool;
-	void *spec;
-	uint64_t wait_ms, check_permille;
+	void *spec; /* all of it lives in spec_mem */
+	struct arena spec_mem;
+	const struct job_terms *terms; /* part of it */
 	uint64_t patience_ms; /* wait_ms, or more until workers are back */
 	bool all;
 	unsigned max_bits;
@@ -140,8 +141,9 @@ static inline bool job_is_open(const struct job *job)
 /* job.c */
 void job_step(struct job *job, uint64_t now); /* ends it when it is time */
 void job_changed(struct job *job);
-/* The pool of a capability; NULL when no kind needs it. */
-struct pool *jobs_pool(struct jobs *j, const char *cap);
+struct pool *jobs_pool(struct jobs *j, const struct kind *kind);
+/* A job of this kind, which is checked; not in any list yet. */
+struct job *job_new(struct jobs *j, const struct kind *kind, const void *spec);
 /* No work for it any more, in no job; what it did is done again. */
 void jobs_drop(struct jobs *j, struct worker *w, bool proof, uint64_t now,
 	       const char *fmt, ...) __attribute__((format(printf, 5, 6)));

@@ -211,18 +211,6 @@ static void info_counts(const struct job *job, struct job_info *out)
 	}
 }
 
-static void info_spec(const struct job *job, struct arena *a,
-		      struct job_info *out)
-{
-	const struct search_spec *s = job->spec;
-	char hex[2 * HEADER_SIZE + 1];
-
-	hex_encode(s->header, HEADER_SIZE, hex);
-	out->header = text(a, hex);
-	out->target = show_digest(a, s->target);
-	out->all = s->all;
-}
-
 static void info_hits(const struct job *job, bool list, struct arena *a,
 		      struct job_info *out)
 {
@@ -370,7 +358,7 @@ enum err jobs_info(const struct jobs *j, const char *id, enum job_detail detail,
 	info_progress(job, now, out);
 	info_counts(job, out);
 	info_evidence(job, a, out);
-	info_spec(job, a, out);
+	job->kind->show(job->spec, a, out);
 	info_hits(job, job->all && detail != JOB_BRIEF, a, out);
 	if (detail != JOB_BRIEF)
 		info_peers(job, now, a, out);

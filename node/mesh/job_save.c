@@ -306,14 +306,6 @@ enum err jobs_save(const struct jobs *j, const char *id, uint64_t now,
 
 /* Restoring: first all is looked at, then the job is made. */
 
-static const struct kind *kind_named(const char *name)
-{
-	for (size_t i = 0; name && i < KIND_COUNT; i++)
-		if (!strcmp(kind_list[i]->name, name))
-			return kind_list[i];
-	return NULL;
-}
-
 /* The spans between borders, added to s; false when one leaves the range, is
  * empty, or meets what is in s already. */
 static bool borders_add(const struct u32s *borders, struct span range,
@@ -392,6 +384,10 @@ static enum err hits_check(const struct jobs *j, const struct job_saved *s,
 {
 	uint8_t digest[32];
 
+	if (s->hits.n && !kind->shares) {
+		buf_add_str(why, "a job of its kind has no hits");
+		return ERR_PROTO;
+	}
 	for (size_t i = 0; i < s->hits.n; i++) {
 		const uint32_t nonce = s->hits.items[i];
 		const size_t at =
@@ -563,24 +559,19 @@ static void restore_counts(struct job *job, const struct job_saved *s)
 static void restore(struct jobs *j, const struct job_saved *s,
 		    const struct kind *kind, const void *spec, uint64_t now)
 {
-	struct job *job = HN_NEW(struct job);
+	struct job *job = job_new(j, kind, spec);
 
-	job->jobs = j;
 	snprintf(job->id, sizeof(job->id), "%s", s->job);
-	job->kind = kind;
-	job->pool = jobs_pool(j, kind->cap);
-	job->spec = xmemdup(spec, kind->spec_size);
-	kind->terms(spec, &job->wait_ms, &job->check_permille, &job->all);
-	job->max_bits = kind->max_bits(job->spec);
 	job->state = (enum job_state)s->state;
 	job->error = s->error ? err_from_name(s->error) : OK;
 	job->submitted_at = now - s->ms;
 	job->served_at = job->rate_at = job->ended_at = now;
-	job->patience_ms = job->wait_ms > BACK_MS ? job->wait_ms : BACK_MS;
+	if (job->patience_ms < BACK_MS)
+		job->patience_ms = BACK_MS;
 	restore_counts(job, s);
 	restore_accounts(job, s);
 	job->rate_hashes = job->book.done.total;
-	job->enough = !job->all && job->hits.n;
+	job->enough = kind->shares && !job->all && job->hits.n;
 	if (job_is_open(job)) {
 		DL_APPEND(j->open, job);
 		j->nopen++;
@@ -600,7 +591,7 @@ enum err jobs_restore(struct jobs *j, const void *p, size_t n, uint64_t now,
 	struct job_saved s;
 
 	enum err e = fields_unpack(&job_saved_message, p, n, &a, &s);
-	const struct kind *kind = e ? NULL : kind_named(s.kind);
+	const struct kind *kind = e ? NULL : kind_find(s.kind);
 	if (!e && (!kind || !id_ok(s.job)))
 		e = ERR_PROTO;
 	void *spec = e ? NULL : arena_alloc(&a, kind->spec_size);

@@ -2,8 +2,17 @@
 #include "node/mesh/kind.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 const struct kind *const kind_list[KIND_COUNT] = {&kind_search};
+
+const struct kind *kind_find(const char *name)
+{
+	for (size_t i = 0; name && i < KIND_COUNT; i++)
+		if (!strcmp(kind_list[i]->name, name))
+			return kind_list[i];
+	return NULL;
+}
 
 void hits_release(struct hits *h)
 {

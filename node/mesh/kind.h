@@ -10,6 +10,7 @@
 #include "node/base/identity.h"
 #include "node/mesh/check.h"
 #include "node/mesh/lease.h"
+#include "node/mesh/terms.h"
 
 /*
  * Kinds of jobs (decision D13): rows of a table, a file each. A row says how
@@ -32,20 +33,31 @@ void hits_release(struct hits *h);
 enum finding { FINDING_FALSE, FINDING_SHARE, FINDING_HIT };
 enum merged { MERGED_MORE, MERGED_ENOUGH, MERGED_TOO_MANY };
 
+struct job_info;
 struct kind {
 	const char *name;
 	const char *cap;	    /* what a worker must offer */
 	const struct message *spec; /* what a submitter says */
 	const struct message *work; /* what a worker is told: the pack of it */
 	size_t spec_size;
+	/* Answers carry shares (decision D15), which the coordinator checks.
+	 * Without: the service that runs the leases checks their answers
+	 * before it says jobs_progress (with no shares), and says jobs_lie when
+	 * it has proof; max_bits, cut, check, merge and all are NULL. */
+	bool shares;
+	uint64_t first; /* numbers for a worker of unknown rate; 0:
+			 * SCHED_FIRST */
+	uint64_t most;	/* numbers of one unit; 0: any */
 	enum err (*spec_check)(const void *spec, struct buf *why);
-	/* What every kind's spec says: how long it waits for workers, the
-	 * re-scan budget, whether every hit is wanted. */
-	void (*terms)(const void *spec, uint64_t *wait_ms,
-		      uint64_t *check_permille, bool *all);
+	const struct job_terms *(*terms)(const void *spec);
+	/* Every hit is wanted, not only one. */
+	bool (*all)(const void *spec);
 	/* The most leading zero bits a share may be asked to have. */
 	unsigned (*max_bits)(const void *spec);
+	/* The numbers to be done; within [0, NONCES). */
 	struct span (*range)(const void *spec);
+	/* What its own spec adds to what people are shown. */
+	void (*show)(const void *spec, struct arena *a, struct job_info *out);
 	void (*cut)(const void *spec, struct span unit, unsigned bits,
 		    struct scan_work *out);
 	/* Is this really a share of so many bits, and is it a hit? */
@@ -61,5 +73,6 @@ extern const struct kind kind_search;
 
 #define KIND_COUNT 1
 extern const struct kind *const kind_list[KIND_COUNT];
+const struct kind *kind_find(const char *name); /* NULL: unknown */
 
 #endif

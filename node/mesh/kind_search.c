@@ -3,15 +3,12 @@
  * The search: nonces of one 80-byte header whose digest is at most a target.
  */
 #include "asic/sha256d.h"
+#include "node/base/buf.h"
 #include "node/base/mem.h"
 #include "node/mesh/job.h"
 #include "node/mesh/kind.h"
 
-#include <inttypes.h>
 #include <string.h>
-
-#define WAIT_MS_MAX (UINT64_C(7) * 24 * 3600 * 1000)
-#define PERMILLE 1000
 
 static const struct field search_spec_fields[] = {
     FIELD_FIXED(struct search_spec, header,
@@ -20,10 +17,7 @@ static const struct field search_spec_fields[] = {
     FIELD_U64(struct search_spec, end, NONCES, "nonce behind the last"),
     FIELD_FIXED(struct search_spec, target, "little-endian number"),
     FIELD_BOOL(struct search_spec, all, "do not stop at the first hit"),
-    FIELD_U64(struct search_spec, wait_ms, 0,
-	      "how long to wait for somebody to do it"),
-    FIELD_U64(struct search_spec, check_permille, 0,
-	      "re-scan budget in thousandths of one core"),
+    JOB_TERMS_FIELDS(struct search_spec),
 };
 const struct message search_spec_message =
     MESSAGE("search", struct search_spec, search_spec_fields);
@@ -36,18 +30,7 @@ enum err search_spec_check(const struct search_spec *s, struct buf *why)
 			   "the first not above the last");
 		return ERR_INPUT;
 	}
-	if (s->wait_ms > WAIT_MS_MAX) {
-		buf_add_str(why, "a job waits for workers at most 7 days");
-		return ERR_INPUT;
-	}
-	if (s->check_permille > PERMILLE) {
-		buf_printf(why,
-			   "the re-scan budget is at most one core: 1000 "
-			   "thousandths, not %" PRIu64,
-			   s->check_permille);
-		return ERR_INPUT;
-	}
-	return OK;
+	return job_terms_check(&s->terms, why);
 }
 
 static enum err search_check_spec(const void *spec, struct buf *why)
@@ -55,14 +38,18 @@ static enum err search_check_spec(const void *spec, struct buf *why)
 	return search_spec_check(spec, why);
 }
 
-static void search_terms(const void *spec, uint64_t *wait_ms,
-			 uint64_t *check_permille, bool *all)
+static const struct job_terms *search_terms(const void *spec)
 {
 	const struct search_spec *s = spec;
 
-	*wait_ms = s->wait_ms;
-	*check_permille = s->check_permille;
-	*all = s->all;
+	return &s->terms;
+}
+
+static bool search_all(const void *spec)
+{
+	const struct search_spec *s = spec;
+
+	return s->all;
 }
 
 /* A share mask of more bits than every hit has would hide hits. */
@@ -78,6 +65,18 @@ static struct span search_range(const void *spec)
 	const struct search_spec *s = spec;
 
 	return (struct span){s->start, s->end};
+}
+
+static void search_show(const void *spec, struct arena *a, struct job_info *out)
+{
+	const struct search_spec *s = spec;
+	char header[2 * HEADER_SIZE + 1], target[65];
+
+	hex_encode(s->header, HEADER_SIZE, header);
+	digest_show(s->target, target);
+	out->header = arena_strndup(a, header, strlen(header));
+	out->target = arena_strndup(a, target, strlen(target));
+	out->all = s->all;
 }
 
 static void search_cut(const void *spec, struct span unit, unsigned bits,
@@ -134,10 +133,13 @@ const struct kind kind_search = {
     .spec = &search_spec_message,
     .work = &scan_work_message,
     .spec_size = sizeof(struct search_spec),
+    .shares = true,
     .spec_check = search_check_spec,
     .terms = search_terms,
+    .all = search_all,
     .max_bits = search_max_bits,
     .range = search_range,
+    .show = search_show,
     .cut = search_cut,
     .check = search_check,
     .merge = search_merge,

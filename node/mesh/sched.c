@@ -11,7 +11,8 @@
 
 #include <math.h>
 
-#define FIRST_MS 250 /* a first unit by the word of its worker */
+#define FIRST_PARTS 64 /* a first unit is at least such a part of `first` */
+#define FIRST_MS 250   /* a first unit by the word of its worker */
 #define REST_PARTS 4
 
 #define STEAL_COST_MS 300 /* work not yet reported, and messages */
@@ -47,24 +48,33 @@ static double unit_ms(const struct sched_job *j, const struct sched_worker *w)
 	return clamp(fmin(most, rest_ms / REST_PARTS), floor_ms, SCHED_UNIT_MS);
 }
 
+static double first_of(const struct sched_job *j)
+{
+	return j->first ? (double)j->first : SCHED_FIRST;
+}
+
 /* Twice over, each worker finds its slots filled. */
 static double fair_part(const struct sched_job *j)
 {
 	const size_t parts = (j->workers ? j->workers : 1) * 2 * SCHED_SLOTS;
 
-	return fmax((double)j->pending / (double)parts, SCHED_FIRST_MIN);
+	return fmax((double)j->pending / (double)parts,
+		    first_of(j) / FIRST_PARTS);
 }
 
 struct sched_cut sched_unit(const struct sched_job *j,
 			    const struct sched_worker *w)
 {
 	const bool known = w->rate >= 1;
-	const double one_second = known ? w->rate : SCHED_FIRST;
-	const unsigned bits = sched_bits(one_second, j->max_bits);
-	const double most = ldexp(SCHED_SHARES_MAX, (int)bits);
+	const double one_second = known ? w->rate : first_of(j);
+	const unsigned bits =
+	    j->plain ? 0 : sched_bits(one_second, j->max_bits);
+	double most = j->plain ? 0x1p32 : ldexp(SCHED_SHARES_MAX, (int)bits);
 	double n = known ? w->rate * unit_ms(j, w) / 1000.0
-			 : fmin(fair_part(j), SCHED_FIRST);
+			 : fmin(fair_part(j), first_of(j));
 
+	if (j->most)
+		most = fmin(most, (double)j->most);
 	/* Its word alone must not bring it all there is. */
 	if (known && !w->measured)
 		n = fmin(n, fair_part(j));

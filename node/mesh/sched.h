@@ -15,9 +15,8 @@
 #define SCHED_SLOTS 2	   /* units a device holds */
 #define SCHED_SLOTS_MAX 16
 #define SCHED_FIRST (1u << 22) /* nonces for a worker of unknown rate */
-#define SCHED_FIRST_MIN (1u << 16)
-#define SCHED_SHARES 1000     /* at least so many in a one-second unit */
-#define SCHED_SHARES_MAX 5000 /* at most so many expected in any unit */
+#define SCHED_SHARES 1000      /* at least so many in a one-second unit */
+#define SCHED_SHARES_MAX 5000  /* at most so many expected in any unit */
 #define SCHED_BITS_MAX 32
 #define SCHED_PROGRESS_MS 250 /* a device reports at least so often */
 
@@ -29,6 +28,9 @@ struct sched_job {
 	double mesh_rate;  /* of all that work on this capability */
 	size_t workers;	   /* how many those are */
 	unsigned max_bits; /* the most that the target allows */
+	bool plain;	   /* no shares are asked for */
+	uint64_t first;	   /* for an unknown rate; 0: SCHED_FIRST */
+	uint64_t most;	   /* of one unit; 0: any */
 };
 struct sched_worker {
 	double rate;

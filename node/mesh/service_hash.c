@@ -271,8 +271,11 @@ static const struct asic_scan_ops own_ops = {on_own_progress, on_own_done};
 
 enum err service_hash_assign(struct mesh *m, const struct lease *l)
 {
-	struct unit *u = unit_new(m, l->id, &l->work);
+	struct scan_work work;
 	enum err e;
+
+	lease_scan(l, &work);
+	struct unit *u = unit_new(m, l->id, &work);
 
 	memcpy(u->job, l->job, sizeof(u->job));
 	u->worker = l->worker;

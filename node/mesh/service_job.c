@@ -12,6 +12,7 @@
 #include "node/base/log.h"
 #include "node/mesh/job.h"
 #include "node/mesh/journal.h"
+#include "node/mesh/kind.h"
 #include "node/mesh/service_hash.h"
 
 #include <sodium.h>
@@ -70,18 +71,31 @@ static uint64_t op_random(void *arg)
 	return v;
 }
 
+/* The services that carry the leases of a kind out. */
+static const struct carrier {
+	const struct kind *kind;
+	enum err (*assign)(struct mesh *m, const struct lease *l);
+	void (*revoke)(struct mesh *m, uint64_t lease_id); /* if it has it */
+} carriers[] = {
+    {&kind_search, service_hash_assign, service_hash_revoke},
+};
+
 static enum err op_assign(void *arg, const struct lease *l)
 {
 	struct service_job *s = arg;
 
-	return service_hash_assign(s->m, l);
+	for (size_t i = 0; i < HN_COUNT(carriers); i++)
+		if (carriers[i].kind == l->kind)
+			return carriers[i].assign(s->m, l);
+	return ERR_DEVICE;
 }
 
 static void op_revoke(void *arg, uint64_t lease_id)
 {
 	struct service_job *s = arg;
 
-	service_hash_revoke(s->m, lease_id);
+	for (size_t i = 0; i < HN_COUNT(carriers); i++)
+		carriers[i].revoke(s->m, lease_id);
 }
 
 static enum err op_rescan(void *arg, uint64_t check_id,

@@ -143,16 +143,25 @@ void unit_close(struct unit *u, bool revoke, uint64_t now)
 
 /* Handing out */
 
+void lease_scan(const struct lease *l, struct scan_work *out)
+{
+	l->kind->cut(l->spec, l->span, l->bits, out);
+}
+
 static bool hand_over(struct unit *u, uint64_t expected_ms, uint64_t now)
 {
 	struct job *job = u->job;
 	struct jobs *j = job->jobs;
 	struct worker *w = u->part->worker;
-	struct lease lease = {
-	    .id = u->id, .worker = w->id, .expected_ms = expected_ms};
+	struct lease lease = {.id = u->id,
+			      .worker = w->id,
+			      .kind = job->kind,
+			      .spec = job->spec,
+			      .span = u->span,
+			      .bits = u->bits,
+			      .expected_ms = expected_ms};
 
 	memcpy(lease.job, job->id, sizeof(lease.job));
-	job->kind->cut(job->spec, u->span, u->bits, &lease.work);
 	if (j->ops.assign(j->arg, &lease) == OK) {
 		job->state = JOB_RUNNING;
 		return true;
@@ -181,6 +190,9 @@ static bool give_unit(struct job *job, struct worker *w, uint64_t now)
 	    .mesh_rate = job->pool->rate,
 	    .workers = job->pool->here,
 	    .max_bits = job->max_bits,
+	    .plain = !job->kind->shares,
+	    .first = job->kind->first,
+	    .most = job->kind->most,
 	};
 	const struct sched_worker sw = {w->rate, w->measured, w->rtt_ms};
 	const struct sched_cut cut = sched_unit(&sj, &sw);
@@ -388,6 +400,10 @@ static void progress(struct unit *u, uint64_t below, const uint32_t *shares,
 	u->turn_at = now;
 	job->served_at = now;
 	part->lost = false;
+	if (!job->kind->shares) {
+		advance(u, below);
+		return;
+	}
 	const enum share_lie lie = shares_check(u, below, shares, n, &at);
 	if (lie != LIE_NONE) {
 		drop_liar(u, lie, at, now);
@@ -466,6 +482,23 @@ void jobs_lease_end(struct jobs *j, uint64_t lease_id, enum err e,
 			part_lost(u->part, "its session ended");
 		unit_close(u, false, now);
 	}
+	job_changed(job);
+	job_step(job, now);
+	jobs_settle(j, pool, w, now);
+}
+
+void jobs_lie(struct jobs *j, uint64_t lease_id, const char *why, uint64_t now)
+{
+	struct unit *u;
+
+	HASH_FIND(hh, j->leases, &lease_id, sizeof(lease_id), u);
+	if (!u || u->part->worker->bad)
+		return;
+	struct job *job = u->job;
+	struct pool *pool = job->pool;
+	struct worker *w = u->part->worker;
+
+	jobs_drop(j, w, true, now, "%s", why);
 	job_changed(job);
 	job_step(job, now);
 	jobs_settle(j, pool, w, now);

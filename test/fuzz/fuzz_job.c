@@ -21,8 +21,13 @@
 #define LEASES 16
 #define WORDS 64
 
+struct given {
+	uint64_t id;
+	struct scan_work work;
+};
+
 struct desk {
-	struct lease leases[LEASES];
+	struct given leases[LEASES];
 	uint64_t checks[LEASES];
 	size_t n, nchecks;
 	uint64_t draws;
@@ -39,8 +44,11 @@ static enum err on_assign(void *arg, const struct lease *l)
 {
 	struct desk *d = arg;
 
-	assert(scan_work_check(&l->work) == OK);
-	d->leases[d->n++ % LEASES] = *l;
+	struct given *g = &d->leases[d->n++ % LEASES];
+
+	g->id = l->id;
+	lease_scan(l, &g->work);
+	assert(scan_work_check(&g->work) == OK);
 	return OK;
 }
 
@@ -127,7 +135,7 @@ static void word(struct desk *d, struct jobs *j, struct reader *r,
 		 uint64_t *now)
 {
 	const uint8_t kind = read_u8(r);
-	const struct lease *l = &d->leases[read_u8(r) % LEASES];
+	const struct given *l = &d->leases[read_u8(r) % LEASES];
 	const uint64_t below = l->work.start + read_be32(r);
 	struct worker_offer o = {.slots = 1 + kind / 64};
 	uint32_t shares[256];

@@ -22,8 +22,11 @@ static uint64_t on_random(void *arg)
 
 static enum err on_assign(void *arg, const struct lease *l)
 {
+	struct scan_work work;
+
 	(void)arg;
-	assert(scan_work_check(&l->work) == OK);
+	lease_scan(l, &work);
+	assert(scan_work_check(&work) == OK);
 	return OK;
 }
 

@@ -148,7 +148,7 @@ static uint64_t one_schedule(uint64_t seed)
 	struct search_spec s =
 	    world_spec(start, start + length, bits, world_random(&w) % 2);
 
-	s.check_permille = world_random(&w) % 60;
+	s.terms.check_permille = world_random(&w) % 60;
 	for (size_t i = 0; i < 1 + seed % 4; i++) {
 		/* Some say nothing of themselves, or something wrong. */
 		w.announce = (double[]){1, 4, 0, 1}[world_random(&w) % 4];
@@ -470,7 +470,7 @@ static void test_nobody_fails_the_job_in_time(void **state)
 	(void)state;
 	/* At the start ... */
 	world_init(&w, 9);
-	s.wait_ms = 3000;
+	s.terms.wait_ms = 3000;
 	uint64_t begun = w.now_us;
 	world_submit(&w, &s, id);
 	world_run(&w, UINT64_MAX / 2);

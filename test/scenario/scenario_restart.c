@@ -129,7 +129,7 @@ static void one_schedule(uint64_t seed, struct sums *sums)
 	struct search_spec s =
 	    world_spec(start, start + length, bits, world_random(&w) % 2);
 
-	s.check_permille = world_random(&w) % 60;
+	s.terms.check_permille = world_random(&w) % 60;
 	for (size_t i = 0; i < 1 + seed % 4; i++) {
 		const size_t k =
 		    world_join(&w, (4.2 + 30 * world_chance(&w)) * MH,

@@ -19,11 +19,18 @@
 #define CAP "hash/sha256d"
 #define MAX 256
 
+/* A lease, as its worker has it. */
+struct given {
+	uint64_t id;
+	struct node_id worker;
+	struct scan_work work;
+};
+
 /* What the coordinator has asked for. */
 struct desk {
 	struct jobs *jobs;
 	uint64_t now, seed;
-	struct lease leases[MAX];
+	struct given leases[MAX];
 	bool open[MAX];
 	size_t n;
 	struct {
@@ -61,7 +68,9 @@ static enum err on_assign(void *arg, const struct lease *l)
 	if (d->refuse)
 		return d->refuse;
 	assert_true(d->n < MAX);
-	d->leases[d->n] = *l;
+	d->leases[d->n].id = l->id;
+	d->leases[d->n].worker = l->worker;
+	lease_scan(l, &d->leases[d->n].work);
 	d->open[d->n++] = true;
 	return OK;
 }
@@ -155,8 +164,8 @@ static struct search_spec spec_of(uint64_t start, uint64_t end, unsigned bits)
 	struct search_spec s = {.start = start,
 				.end = end,
 				.all = true,
-				.wait_ms = 1000,
-				.check_permille = 50};
+				.terms.wait_ms = 1000,
+				.terms.check_permille = 50};
 
 	unhex(known_headers[1].header, s.header, HEADER_SIZE);
 	memset(s.target, 0xff, 32);
@@ -594,7 +603,7 @@ static void test_refusing_worker_is_asked_again_later(void **state)
 	char id[JOB_ID_SIZE];
 	struct search_spec s = spec_of(0, 40000, 8);
 
-	s.wait_ms = 30000;
+	s.terms.wait_ms = 30000;
 	d->refuse = ERR_BUSY;
 	join(d, 1, 256000);
 	submit(d, &s, id);
@@ -660,18 +669,21 @@ static void test_bad_input_is_refused_with_a_sentence(void **state)
 {
 	struct desk *d = *state;
 	const struct search_spec good = spec_of(0, 10, 8);
-	struct search_spec bad[5];
+	struct search_spec bad[8];
 	struct buf why = {0};
 	char id[JOB_ID_SIZE];
 
-	for (size_t i = 0; i < 5; i++)
+	for (size_t i = 0; i < 8; i++)
 		bad[i] = good;
 	bad[0].end = 0;
 	bad[1].start = 10;
 	bad[2].end = NONCES + 1;
-	bad[3].wait_ms = UINT64_MAX;
-	bad[4].check_permille = 1001;
-	for (size_t i = 0; i < 5; i++) {
+	bad[3].terms.wait_ms = UINT64_MAX;
+	bad[4].terms.check_permille = 1001;
+	bad[5].terms.balance = BALANCE_COUNT;
+	bad[6].terms.replicas = TERMS_REPLICAS_MAX + 1;
+	bad[7].terms.trust = 1001;
+	for (size_t i = 0; i < 8; i++) {
 		buf_clear(&why);
 		assert_int_equal(
 		    jobs_submit_search(d->jobs, &bad[i], d->now, &why, id),
@@ -685,6 +697,58 @@ static void test_bad_input_is_refused_with_a_sentence(void **state)
 			 ERR_BUSY);
 	assert_true(why.n > 20);
 	buf_release(&why);
+}
+
+/* What was asked of a node, or saved by one, before there were terms. */
+static void test_a_shorter_spec_has_no_conditions(void **state)
+{
+	const struct search_spec s = spec_of(3, 10, 8);
+	struct message seven = search_spec_message;
+	struct arena a = {0};
+	struct buf wire = {0};
+	struct search_spec got;
+
+	(void)state;
+	seven.nfields = 7;
+	fields_pack(&seven, &s, &wire);
+	assert_int_equal(
+	    fields_unpack(&search_spec_message, wire.p, wire.n, &a, &got), OK);
+	assert_int_equal(got.end, 10);
+	assert_int_equal(got.terms.check_permille, 50);
+	assert_int_equal(got.terms.balance, BALANCE_RATE);
+	assert_null(got.terms.region);
+	assert_int_equal(got.terms.backup.n, 0);
+	buf_release(&wire);
+	arena_release(&a);
+}
+
+/* The service that runs a lease can prove it, even later. */
+static void test_a_lie_proved_outside_undoes_the_work(void **state)
+{
+	struct desk *d = *state;
+	const struct search_spec s = spec_of(0, 40000, 8);
+	struct arena a = {0};
+	char id[JOB_ID_SIZE];
+
+	submit(d, &s, id);
+	join(d, 1, 10000);
+	finish(d, 0);
+	assert_true(info_of(d, id, &a).hashes > 0);
+	jobs_lie(d->jobs, 12345, "nobody's", d->now);
+	assert_int_equal(d->bad, 0);
+	jobs_lie(d->jobs, d->leases[0].id, "its root has another leaf", d->now);
+	assert_int_equal(d->proofs, 1);
+	assert_string_equal(d->why, "its root has another leaf");
+	assert_int_equal(info_of(d, id, &a).hashes, 0);
+	jobs_lie(d->jobs, d->leases[0].id, "again", d->now);
+	assert_int_equal(d->bad, 1);
+	/* Nobody is left until an honest one comes. */
+	const size_t before = d->n;
+	join(d, 2, 10000);
+	assert_true(d->n > before);
+	work_it_off(d);
+	assert_int_equal(info_of(d, id, &a).hashes, 40000);
+	arena_release(&a);
 }
 
 static void count(const char *id, void *arg)
@@ -807,6 +871,8 @@ int main(void)
 	    T(test_old_jobs_are_forgotten),
 	    T(test_too_many_hits_fail_the_job),
 	    T(test_snapshot_survives_the_wire),
+	    T(test_a_shorter_spec_has_no_conditions),
+	    T(test_a_lie_proved_outside_undoes_the_work),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -217,7 +217,7 @@ static void test_without_workers_it_waits_and_then_fails(void **state)
 	(void)state;
 	world_init(&w, 7);
 	w.durable = true;
-	s.wait_ms = 0; /* yet nobody can be back at once */
+	s.terms.wait_ms = 0; /* yet nobody can be back at once */
 	const size_t k = world_join(&w, 20 * MH, 1000, HONEST);
 	world_submit(&w, &s, id);
 	world_run(&w, w.now_us + 3 * S);

@@ -27,12 +27,17 @@
 
 /* --- a coordinator whose only worker is the test --- */
 
+struct given {
+	uint64_t id;
+	struct scan_work work;
+};
+
 static struct rig {
 	struct loop *loop;
 	struct store *store;
 	struct jobs *jobs;
 	struct journal *journal;
-	struct lease lease; /* the last one given */
+	struct given lease; /* the last one given */
 	bool has_lease;
 	char working[JOB_ID_SIZE];
 	unsigned ends, told; /* journal says so */
@@ -58,7 +63,8 @@ static enum err on_assign(void *arg, const struct lease *l)
 	/* One is worked on; the others lie there until the worker goes. */
 	if (rig.has_lease || strcmp(rig.working, l->job) != 0)
 		return OK;
-	rig.lease = *l;
+	rig.lease.id = l->id;
+	lease_scan(l, &rig.lease.work);
 	rig.has_lease = true;
 	return OK;
 }
@@ -197,7 +203,7 @@ static void submit(uint64_t start, bool all, char id[static JOB_ID_SIZE])
 	struct search_spec s = {.start = start,
 				.end = start + RANGE,
 				.all = all,
-				.wait_ms = 1000000};
+				.terms.wait_ms = 1000000};
 	struct buf why = {0};
 
 	memset(s.target, 0xff, sizeof(s.target));
@@ -251,7 +257,7 @@ static void work_until(const char *id, uint64_t hashes)
 		jobs_worker(rig.jobs, CAP, &o, now());
 		jobs_tick(rig.jobs, now());
 		assert_true(rig.has_lease);
-		const struct lease l = rig.lease;
+		const struct given l = rig.lease;
 		uint64_t at = l.work.start;
 
 		while (at < l.work.end && !has_done(id, hashes)) {
@@ -525,7 +531,7 @@ static void test_a_damaged_record_is_said_and_set_aside(void **state)
 /* A disk that refuses is said, keeps no result back, and is tried again. */
 static void test_a_disk_that_refuses(void **state)
 {
-	const struct search_spec s = {.end = 9, .wait_ms = 1000000};
+	const struct search_spec s = {.end = 9, .terms.wait_ms = 1000000};
 	char id[JOB_ID_SIZE], no[JOB_ID_SIZE];
 	struct buf why = {0};
 

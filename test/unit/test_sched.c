@@ -91,7 +91,7 @@ static void test_unknown_worker_begins_small(void **state)
 	c = sched_unit(&j, &w);
 	assert_int_equal(c.nonces, (1u << 20) / 8);
 	j.pending = 100;
-	assert_int_equal(sched_unit(&j, &w).nonces, SCHED_FIRST_MIN);
+	assert_int_equal(sched_unit(&j, &w).nonces, SCHED_FIRST / 64);
 }
 
 static void test_announced_rate_is_trusted_for_a_quarter_second(void **state)
