@@ -28,6 +28,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PUMP_TURNS 128 /* frames in one go: 2 MiB at most */
+
 /* Streams */
 
 static void on_number(void *arg, struct lane *l)
@@ -255,14 +257,19 @@ static void chan_let(struct chan *c)
  */
 void chan_pump(struct chan *c)
 {
+	unsigned turns = 0;
 	bool more = true;
 
 	chan_hold(c);
-	while (more && c->s && session_is_up(c->s) && outbox_room(&c->box)) {
+	while (more && c->s && session_is_up(c->s) && outbox_room(&c->box) &&
+	       turns++ < PUMP_TURNS) {
 		more = outbox_step(&c->box);
 		if (outbox_room(&c->box))
 			more |= call_waiter(c);
 	}
+	/* A peer that takes all it can get is not alone here. */
+	if (more && c->s)
+		chan_kick(c);
 	chan_let(c);
 }
 
@@ -621,17 +628,39 @@ static enum err on_frame(struct chan *c, const struct frame *f)
 	return OK;
 }
 
+/* What a frame costs us hardly depends on its size: a peer that sends many
+ * small ones would have the loop to itself. */
+static void spend_small(struct chan *c, size_t n)
+{
+	const double rate = c->rpc->o.small_per_s;
+	const uint64_t now = loop_ms(c->rpc->loop);
+
+	if (!c->rpc->o.small_per_s || session_kind(c->s) == SESSION_CONTROL)
+		return;
+	c->small += (double)(now - c->small_ms) * rate / 1000;
+	c->small_ms = now;
+	if (c->small > rate)
+		c->small = rate;
+	c->small -= (double)n;
+	if (c->small < 0)
+		session_rest(c->s, (uint32_t)(-c->small * 1000 / rate) + 1);
+}
+
 enum err chan_record(struct chan *c, const uint8_t *p, size_t n)
 {
 	struct reader r = reader_of(p, n);
 	enum err e = OK;
 
+	size_t small = 0;
+
 	chan_hold(c);
 	while (!e && c->s && session_is_up(c->s) && reader_left(&r)) {
+		const size_t left = reader_left(&r);
 		struct frame f;
 		bool known;
 
 		e = frame_next(&r, &f, &known);
+		small += left - reader_left(&r) <= RPC_SMALL;
 		if (!e && !known)
 			e = f.flags & FRAME_SKIP ? OK : ERR_PROTO;
 		else if (!e)
@@ -643,6 +672,8 @@ enum err chan_record(struct chan *c, const uint8_t *p, size_t n)
 	} else if (c->s && (c->waiters || c->box.ring)) {
 		chan_pump(c);
 	}
+	if (c->s)
+		spend_small(c, small);
 	chan_let(c);
 	return e;
 }
@@ -655,6 +686,8 @@ struct chan *chan_new(struct rpc *r, struct session *s)
 
 	c->rpc = r;
 	c->s = s;
+	c->small = r->o.small_per_s;
+	c->small_ms = loop_ms(r->loop);
 	c->box = (struct outbox){
 	    .s = s,
 	    .next_number = session_dialled(s) ? 1 : 2,

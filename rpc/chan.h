@@ -66,6 +66,8 @@ struct chan {
 	size_t nin, nout;
 	uint16_t *in_of, *out_of; /* streams per method */
 	unsigned busy;		  /* frames of ours on the C stack */
+	double small;		  /* small frames it may send now */
+	uint64_t small_ms;	  /* as of then */
 };
 
 enum stream_state {

@@ -58,7 +58,7 @@ void first_pack(const struct first *f, uint8_t out[static FIRST_SIZE])
 	out[4] = (uint8_t)(f->version >> 8);
 	out[5] = (uint8_t)f->version;
 	out[6] = f->suite;
-	out[7] = 0;
+	out[7] = f->answered;
 }
 
 enum err first_unpack(const uint8_t *p, size_t n, bool *whole,
@@ -75,9 +75,11 @@ enum err first_unpack(const uint8_t *p, size_t n, bool *whole,
 	    .control = !memcmp(p, magic_control, 4),
 	    .version = (uint16_t)(p[4] << 8 | p[5]),
 	    .suite = p[6],
+	    .answered = p[7] & 1,
 	};
-	/* A later version may give the last byte a meaning. */
-	if (out->version == PROTOCOL_VERSION && p[7])
+	/* A later version may give the other bits a meaning. */
+	if (out->version == PROTOCOL_VERSION &&
+	    (p[7] & ~1 || (out->answered && out->control)))
 		return ERR_PROTO;
 	return OK;
 }
@@ -87,7 +89,7 @@ bool refusal_begins(const uint8_t *p, size_t n)
 	return n >= 2 && p[0] == 0xff && p[1] == 0xff;
 }
 
-void refusal_pack(const struct refusal *r, uint8_t out[static REFUSAL_SIZE])
+size_t refusal_pack(const struct refusal *r, uint8_t out[static REFUSAL_MAX])
 {
 	out[0] = out[1] = 0xff;
 	memcpy(out + 2, magic_peer, 4);
@@ -95,19 +97,35 @@ void refusal_pack(const struct refusal *r, uint8_t out[static REFUSAL_SIZE])
 	out[7] = (uint8_t)(r->version >> 8);
 	out[8] = (uint8_t)r->version;
 	out[9] = r->suites;
+	if (r->code != REFUSAL_PUZZLE)
+		return REFUSAL_SIZE;
+	out[10] = r->puzzle.bits;
+	memcpy(out + 11, r->puzzle.seed, PUZZLE_SEED);
+	return REFUSAL_MAX;
 }
 
-enum err refusal_unpack(const uint8_t *p, size_t n, struct refusal *out)
+enum err refusal_unpack(const uint8_t *p, size_t n, bool *whole,
+			struct refusal *out)
 {
-	if (n != REFUSAL_SIZE || !refusal_begins(p, n) ||
-	    memcmp(p + 2, magic_peer, 4) ||
-	    (p[6] != REFUSAL_VERSION && p[6] != REFUSAL_SUITE))
+	*whole = false;
+	if (n < REFUSAL_SIZE)
+		return OK;
+	const size_t size = p[6] == REFUSAL_PUZZLE ? REFUSAL_MAX : REFUSAL_SIZE;
+	if (n > size || !refusal_begins(p, n) || memcmp(p + 2, magic_peer, 4) ||
+	    p[6] < REFUSAL_VERSION || p[6] > REFUSAL_PUZZLE)
 		return ERR_PROTO;
+	if (n < size)
+		return OK;
+	*whole = true;
 	*out = (struct refusal){
 	    .code = p[6],
 	    .version = (uint16_t)(p[7] << 8 | p[8]),
 	    .suites = p[9],
 	};
+	if (out->code == REFUSAL_PUZZLE) {
+		out->puzzle.bits = p[10];
+		memcpy(out->puzzle.seed, p + 11, PUZZLE_SEED);
+	}
 	return OK;
 }
 
@@ -248,7 +266,8 @@ enum err handshake_dial(const struct handshake_me *me,
 			struct buf *out, struct handshake **hs)
 {
 	const struct first f = {.version = PROTOCOL_VERSION,
-				.suite = (uint8_t)suite};
+				.suite = (uint8_t)suite,
+				.answered = me->answer};
 	const struct buf empty = {0};
 	uint8_t first[FIRST_SIZE], rs[32];
 
@@ -260,6 +279,8 @@ enum err handshake_dial(const struct handshake_me *me,
 	enum err e = noise_begin(x, me, first, suite, psk, rs);
 	if (!e) {
 		buf_add(out, first, sizeof(first));
+		if (me->answer)
+			buf_add(out, me->answer, PUZZLE_ANSWER);
 		e = write_message(x, &empty, out);
 	}
 	if (e) {

@@ -11,6 +11,7 @@
 #include "node/base/fields.h"
 #include "node/base/identity.h"
 #include "rpc/noise.h"
+#include "rpc/puzzle.h"
 #include "rpc/session.h"
 
 /*
@@ -18,8 +19,9 @@
  * bytes out; the only state is struct handshake.
  */
 #define PROTOCOL_VERSION 1u
-#define FIRST_SIZE 8	   /* the dialler's first bytes */
-#define REFUSAL_SIZE 10	   /* two bytes 0xFF, and eight */
+#define FIRST_SIZE 8	/* the dialler's first bytes */
+#define REFUSAL_SIZE 10 /* two bytes 0xFF, and eight */
+#define REFUSAL_MAX (REFUSAL_SIZE + 1 + PUZZLE_SEED) /* with a puzzle */
 #define HANDSHAKE_MSG 1024 /* the longest handshake message we read */
 #define HELLO_CERT 512	   /* bytes of a certificate */
 
@@ -28,6 +30,7 @@ struct first {
 	bool control; /* "HNCT": the control socket */
 	uint16_t version;
 	uint8_t suite; /* 0 on the control socket */
+	bool answered; /* the answer to a puzzle follows: PUZZLE_ANSWER */
 };
 void first_pack(const struct first *f, uint8_t out[static FIRST_SIZE]);
 /* ERR_PROTO: not ours, or reserved bits. n < FIRST_SIZE: *whole is false and
@@ -36,14 +39,21 @@ enum err first_unpack(const uint8_t *p, size_t n, bool *whole,
 		      struct first *out) HN_CHECK;
 
 /* The responder's answer when it cannot go on. */
-enum refusal_code { REFUSAL_VERSION = 1, REFUSAL_SUITE = 2 };
+enum refusal_code {
+	REFUSAL_VERSION = 1,
+	REFUSAL_SUITE = 2,
+	REFUSAL_PUZZLE = 3
+};
 struct refusal {
 	uint8_t code;
-	uint16_t version; /* the responder's */
-	uint8_t suites;	  /* its suites, bit n for suite n */
+	uint16_t version;     /* the responder's */
+	uint8_t suites;	      /* its suites, bit n for suite n */
+	struct puzzle puzzle; /* of REFUSAL_PUZZLE */
 };
-void refusal_pack(const struct refusal *r, uint8_t out[static REFUSAL_SIZE]);
-enum err refusal_unpack(const uint8_t *p, size_t n,
+/* Returns how many bytes it is. */
+size_t refusal_pack(const struct refusal *r, uint8_t out[static REFUSAL_MAX]);
+/* *whole false and OK: more is to come. */
+enum err refusal_unpack(const uint8_t *p, size_t n, bool *whole,
 			struct refusal *out) HN_CHECK;
 /* Whether p begins like one rather than with a message's length. */
 bool refusal_begins(const uint8_t *p, size_t n);
@@ -70,6 +80,8 @@ struct handshake_me {
 	uint64_t dials;
 	struct bytes cert;
 	uint8_t mesh_id[32];
+	/* Dialler: of a puzzle; NULL: none was asked. */
+	const uint8_t *answer;
 };
 
 /* What we learnt of the peer; cert points into the struct's own buffer. */

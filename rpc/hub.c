@@ -25,6 +25,7 @@
 #define DIAL_RETRIES_RESET 6 /* unread: flood limits, most likely */
 #define DIAL_DELAY_MIN 50u   /* ms, doubled with each retry */
 #define DIAL_DELAY_MAX 500u
+#define DIAL_ANSWERS 3 /* puzzles, in one dial */
 #define CONTROL_MAX 64 /* connections to the control socket */
 
 struct hub_listener {
@@ -42,6 +43,9 @@ struct hub_dial {
 	uint16_t port;
 	struct session_psk psk;
 	bool has_psk, aes, fell_back, finished;
+	bool puzzled; /* the last attempt was asked one, and here is */
+	uint8_t answer[PUZZLE_ANSWER];
+	unsigned answers;
 	uint64_t deadline; /* loop_ms */
 	unsigned retries;
 	struct loop_timer *limit, *retry;
@@ -103,6 +107,7 @@ struct hub *hub_new(const struct hub_options *o)
 	struct hub *h = HN_NEW(struct hub);
 
 	h->o = *o;
+	randombytes_buf(h->puzzles.key, sizeof(h->puzzles.key));
 	h->o.ping_idle = o->ping_idle ? o->ping_idle : 10000;
 	h->o.silent_busy = o->silent_busy ? o->silent_busy : 4500;
 	h->o.handshake_ms = o->handshake_ms ? o->handshake_ms : 5000;
@@ -186,6 +191,72 @@ static bool is_half_open(const struct session *s)
 	return !s->dialled && !s->control && s->state != S_UP && !s->was_up;
 }
 
+bool hub_is_busy(const struct hub *h)
+{
+	const struct session *s;
+	size_t n = 0;
+
+	DL_FOREACH (h->sessions, s)
+		n += is_half_open(s);
+	return n > HUB_BUSY_HALF_OPEN || h->accepts > HUB_BUSY_PER_S;
+}
+
+/* Who only holds its place, and has done so longest, goes. */
+static bool make_way(struct hub *h)
+{
+	struct session *s;
+
+	DL_FOREACH (h->sessions, s) {
+		if (s->state != S_FIRST || s->control || s->dialled)
+			continue;
+		h->counters.flood_closed++;
+		session_end(s, ERR_BUSY, "others wait", false);
+		return true;
+	}
+	return false;
+}
+
+static unsigned bucket_of(const struct session *s)
+{
+	uint8_t h = 0;
+
+	for (size_t i = 0; i < sizeof(s->address.ip); i++)
+		h = (uint8_t)(h * 31 + s->address.ip[i]);
+	return h;
+}
+
+static bool is_guest(const struct session *s)
+{
+	return s->state == S_UP && !s->dialled && !s->control;
+}
+
+/* All places for sessions that others dialled are taken: of those from the
+ * address that has most (or one that shares its bucket) the one that idled
+ * longest goes. False: all come from different ones. */
+static bool make_room(struct hub *h)
+{
+	unsigned count[256] = {0}, most = 1;
+	struct session *s, *oldest = NULL;
+
+	DL_FOREACH (h->sessions, s)
+		count[bucket_of(s)] += is_guest(s);
+	DL_FOREACH (h->sessions, s) {
+		const unsigned n = count[bucket_of(s)];
+
+		if (!is_guest(s) || s->outstanding || n < 2 || n < most)
+			continue;
+		if (n > most || !oldest || s->busy_ms < oldest->busy_ms)
+			oldest = s;
+		most = n;
+	}
+	if (!oldest)
+		return false;
+	h->counters.evicted++;
+	session_end(oldest, ERR_BUSY,
+		    "too many sessions, and most from your address", true);
+	return true;
+}
+
 /* D10's limits, and one on strangers' sessions, since the open mesh lets
  * anybody in; true: close it unread. */
 static bool is_flood(struct hub *h, const struct link_addr *a)
@@ -209,8 +280,9 @@ static bool is_flood(struct hub *h, const struct link_addr *a)
 		}
 		up += s->state == S_UP && !s->dialled && !s->control;
 	}
-	return all >= HUB_HALF_OPEN || same >= per_address ||
-	       up >= h->o.max_sessions;
+	if (same >= per_address || (up >= h->o.max_sessions && !make_room(h)))
+		return true;
+	return all >= HUB_HALF_OPEN && !make_way(h);
 }
 
 /* D12: our own user or root. */
@@ -583,6 +655,22 @@ static void on_dial_limit(void *arg)
 			: "no connection in time");
 }
 
+bool hub_dial_puzzle(struct session *s, const struct puzzle *p)
+{
+	struct hub_dial *d = s->dial;
+
+	if (!d || d->answers++ >= DIAL_ANSWERS || !puzzle_solve(p, d->answer))
+		return false;
+	s->hub->counters.puzzles_solved++;
+	d->puzzled = s->puzzled = true;
+	return true;
+}
+
+const uint8_t *hub_dial_answer(const struct session *s)
+{
+	return s->dial && s->dial->puzzled ? s->dial->answer : NULL;
+}
+
 /* An attempt ended before it was up. */
 static void dial_failed(struct hub_dial *d, struct session *s)
 {
@@ -592,6 +680,10 @@ static void dial_failed(struct hub_dial *d, struct session *s)
 	if (s->suite_refused && d->aes && !d->fell_back) { /* D10 */
 		d->fell_back = true;
 		d->aes = false;
+		dial_try(d);
+		return;
+	}
+	if (s->puzzled) {
 		dial_try(d);
 		return;
 	}

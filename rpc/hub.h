@@ -23,6 +23,8 @@
 #define HUB_HALF_OPEN 64	  /* D10: handshakes at once, in all */
 #define HUB_HALF_OPEN_ADDRESS 8	  /* from one address, not loopback */
 #define HUB_NEW_PER_S 200	  /* new connections a second */
+#define HUB_BUSY_HALF_OPEN 24	  /* from here on a puzzle is asked (1.6) */
+#define HUB_BUSY_PER_S 100	  /* and from here on */
 #define HUB_SESSIONS 1024	  /* that others dialled, up */
 #define HUB_SESSIONS_PER_PEER 4	  /* replaced ones included */
 #define SESSION_PINGS 16	  /* under way at once */
@@ -62,16 +64,19 @@ struct session {
 	bool early;	    /* the peer closed before it said anything */
 	bool early_reset;   /* and did not read what we sent */
 	bool suite_refused; /* the responder lacks our suite */
+	bool puzzled;	    /* it asked a puzzle, which the dial answers */
 	bool replaced, retiring, probing; /* D11 */
 	bool refusing;			  /* S_ENDING: a refusal is under way */
 	bool deaf;     /* S_ENDING: records are no longer understood */
+	bool resting;  /* S_UP: session_rest */
 	unsigned pins; /* posts that point here */
 	struct hub_dial *dial;
 	struct session_psk psk; /* key wiped once up */
-	struct loop_timer *timer, *retire;
+	struct loop_timer *timer, *retire, *rest;
 
 	/* opening */
 	struct handshake *hs;
+	size_t first; /* bytes before message 1; 0: not known */
 	struct buf in;
 	struct handshake_peer peer;
 	uint64_t dials; /* the dialler's number of this dial */
@@ -108,6 +113,7 @@ struct hub {
 	struct hub_dial *dials;
 	uint64_t ndials;	     /* so far */
 	uint64_t accept_ms, accepts; /* in the second that began then */
+	struct puzzles puzzles;
 	struct hub_counters counters;
 	uint8_t scratch[SESSION_RECORD]; /* what a closing session swallows */
 	bool stopping;
@@ -151,5 +157,12 @@ void hub_ended(struct session *s); /* told: out of the table */
 void hub_freed(struct hub *h);
 /* The session of a dial is up. */
 void hub_dial_up(struct session *s);
+/* So many come that each has to solve a puzzle first. */
+bool hub_is_busy(const struct hub *h);
+/* Dialler: what it was asked and has not answered yet in this dial. False: it
+ * was asked too often, or too much. */
+bool hub_dial_puzzle(struct session *s, const struct puzzle *p);
+/* The answer to send, or NULL. */
+const uint8_t *hub_dial_answer(const struct session *s);
 
 #endif

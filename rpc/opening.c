@@ -108,23 +108,45 @@ static void split(struct session *s)
 
 /* Responder */
 
-static void refuse(struct session *s, enum refusal_code code)
+static void send_refusal(struct session *s, struct refusal *r)
 {
-	const struct refusal r = {
-	    .code = code,
-	    .version = PROTOCOL_VERSION,
-	    .suites = s->hub->o.aes ? 3 : 1,
-	};
-	uint8_t p[REFUSAL_SIZE];
+	uint8_t p[REFUSAL_MAX];
 
-	refusal_pack(&r, p);
-	buf_add(link_out(s->link), p, sizeof(p));
+	r->version = PROTOCOL_VERSION;
+	r->suites = s->hub->o.aes ? 3 : 1;
+	buf_add(link_out(s->link), p, refusal_pack(r, p));
 	link_flush(s->link);
 	s->refusing = true;
+}
+
+static void refuse(struct session *s, enum refusal_code code)
+{
+	struct refusal r = {.code = code};
+
+	send_refusal(s, &r);
 	bad(s, &s->hub->counters.bad_version, ERR_PROTO,
 	    code == REFUSAL_VERSION
 		? "a dialler speaks another protocol version"
 		: "a dialler named a cipher suite that is not here");
+}
+
+/* Nothing is computed for a stranger under attack (PROTOCOL 1.6); true: it
+ * was asked, and this connection ends. */
+static bool ask_puzzle(struct session *s, const uint8_t *answer)
+{
+	struct hub *h = s->hub;
+	struct refusal r = {.code = REFUSAL_PUZZLE};
+	const uint64_t now_s = loop_ms(h->o.loop) / 1000;
+
+	if (answer && puzzle_accept(&h->puzzles, s->address.ip, now_s, answer))
+		return false;
+	if (!hub_is_busy(h))
+		return false;
+	puzzle_make(&h->puzzles, s->address.ip, now_s, &r.puzzle);
+	send_refusal(s, &r);
+	h->counters.puzzles_asked++;
+	session_end(s, ERR_BUSY, "a puzzle was asked", false);
+	return true;
 }
 
 /* Takes message 1 with what stands before it. */
@@ -196,8 +218,15 @@ static void first_bytes(struct session *s)
 		return;
 	}
 	if (f.suite > NOISE_AESGCM ||
-	    (f.suite == NOISE_AESGCM && !s->hub->o.aes))
+	    (f.suite == NOISE_AESGCM && !s->hub->o.aes)) {
 		refuse(s, REFUSAL_SUITE);
+		return;
+	}
+	const size_t first = FIRST_SIZE + (f.answered ? PUZZLE_ANSWER : 0);
+	if (s->in.n < first)
+		return;
+	if (!ask_puzzle(s, f.answered ? s->in.p + FIRST_SIZE : NULL))
+		s->first = first;
 }
 
 /* Dialler */
@@ -234,10 +263,23 @@ static void refused(struct session *s)
 {
 	struct refusal r;
 	char text[120];
+	bool whole;
 
-	if (refusal_unpack(s->in.p, s->in.n, &r)) {
+	if (refusal_unpack(s->in.p, s->in.n, &whole, &r)) {
 		bad(s, &s->hub->counters.bad_magic, ERR_PROTO,
 		    "the responder sent a malformed refusal");
+		return;
+	}
+	if (!whole)
+		return;
+	if (r.code == REFUSAL_PUZZLE) {
+		if (!s->control && hub_dial_puzzle(s, &r.puzzle))
+			session_end(s, ERR_BUSY, "the responder asks a puzzle",
+				    false);
+		else
+			session_end(s, ERR_BUSY,
+				    "the peer takes no more connections now",
+				    false);
 		return;
 	}
 	s->hub->counters.bad_version++;
@@ -284,7 +326,8 @@ static void take_message(struct session *s, size_t at)
 
 void opening_bytes(struct session *s, const uint8_t *p, size_t n)
 {
-	const size_t room = FIRST_SIZE + 2 + HANDSHAKE_MSG - s->in.n;
+	const size_t room =
+	    FIRST_SIZE + PUZZLE_ANSWER + 2 + HANDSHAKE_MSG - s->in.n;
 	const bool too_many = n > room;
 
 	buf_add(&s->in, p, too_many ? room : n);
@@ -297,14 +340,15 @@ void opening_bytes(struct session *s, const uint8_t *p, size_t n)
 	}
 	switch (s->state) {
 	case S_FIRST:
-		first_bytes(s);
-		if (s->state == S_FIRST && s->in.n > FIRST_SIZE)
-			take_message(s, FIRST_SIZE);
+		if (!s->first)
+			first_bytes(s);
+		if (s->state == S_FIRST && s->first)
+			take_message(s, s->first);
 		return;
 	case S_MESSAGE_2:
 		if (!refusal_begins(s->in.p, s->in.n))
 			take_message(s, 0);
-		else if (s->in.n >= REFUSAL_SIZE)
+		else
 			refused(s);
 		return;
 	case S_MESSAGE_3:
@@ -324,14 +368,13 @@ bool opening_refused(struct session *s, const uint8_t *p, size_t n)
 	if (s->state != S_WELCOME || !s->control || s->reader.part.n ||
 	    (!s->in.n && !refusal_begins(p, n)))
 		return false;
-	if (s->in.n + n > REFUSAL_SIZE) {
+	if (s->in.n + n > REFUSAL_MAX) {
 		bad(s, &s->hub->counters.bad_records, ERR_PROTO,
 		    "a malformed refusal");
 		return true;
 	}
 	buf_add(&s->in, p, n);
-	if (s->in.n == REFUSAL_SIZE)
-		refused(s);
+	refused(s);
 	return true;
 }
 
@@ -366,6 +409,7 @@ void session_opened(struct session *s)
 	}
 	creds_of(s->hub, &creds);
 	me_of(s, &creds, &me);
+	me.answer = hub_dial_answer(s);
 	enum err e = handshake_dial(&me, &s->peer.hello.id, s->psk.key,
 				    s->aes ? NOISE_AESGCM : NOISE_CHACHAPOLY,
 				    link_out(s->link), &s->hs);

@@ -73,7 +73,12 @@ struct rpc_options {
 	/* All methods, per session and direction; 0: 256. Both sides should
 	 * have the same: the caller counts its calls with it, too. */
 	unsigned max_streams;
+	/* Small frames (RPC_SMALL bytes and less) that a peer may send a
+	 * second, with a burst of as many; who sends more is read more slowly.
+	 * 0: no such limit. The control socket has none. */
+	unsigned small_per_s;
 };
+#define RPC_SMALL 512u
 
 struct rpc *rpc_new(const struct rpc_options *o); /* copies o, tables stay */
 struct hub *rpc_hub(struct rpc *r);

@@ -72,6 +72,7 @@ void session_free(struct session *s)
 	DL_DELETE(h->sessions, s);
 	loop_timer_free(s->timer);
 	loop_timer_free(s->retire);
+	loop_timer_free(s->rest);
 	handshake_free(s->hs);
 	handshake_peer_release(&s->peer);
 	record_reader_release(&s->reader);
@@ -550,6 +551,28 @@ static void unhold(struct session *s)
 		return;
 	s->pins++;
 	loop_post(s->hub->o.loop, on_resume, s);
+}
+
+static void on_rested(void *arg)
+{
+	struct session *s = arg;
+
+	s->resting = false;
+	if (s->state == S_UP)
+		unhold(s);
+}
+
+void session_rest(struct session *s, uint32_t ms)
+{
+	if (s->state != S_UP || s->resting)
+		return;
+	s->resting = true;
+	s->reader.held = true;
+	link_pause(s->link, true);
+	s->hub->counters.rests++;
+	if (!s->rest)
+		s->rest = loop_timer_new(s->hub->o.loop, on_rested, s);
+	loop_timer_set(s->rest, ms);
 }
 
 void session_go_up(struct session *s)

@@ -154,7 +154,8 @@ size_t hub_each(struct hub *h, void (*fn)(struct session *s, void *arg),
 	X(handshakes_in) X(handshakes_out) X(handshakes_failed) \
 	X(flood_closed) X(bad_magic) X(bad_version) X(bad_psk) X(bad_auth) \
 	X(bad_records) X(self_dials) X(dups_closed) X(copied_keys) \
-	X(lost_silent) X(lost_reset) X(rekeys)
+	X(lost_silent) X(lost_reset) X(rekeys) X(puzzles_asked) \
+	X(puzzles_solved) X(evicted) X(rests)
 /* clang-format on */
 struct hub_counters {
 #define X(name) uint64_t name;
@@ -184,6 +185,9 @@ void session_outstanding(struct session *s, int delta);
 /* Replaced (D11): true from the call of hub_options.retire on. Before that
  * hub_find gives the other session already. */
 bool session_retiring(const struct session *s);
+/* Reads nothing from it for so long, at most a second or so: the peer's words
+ * wait in its own buffers. */
+void session_rest(struct session *s, uint32_t ms);
 /* Sends a goodbye record with the reason, then closes; down comes later. */
 void session_close(struct session *s, enum err why, const char *text);
 

@@ -20,18 +20,20 @@ static void try_first(const uint8_t *p, size_t n)
 		return;
 	first_pack(&f, again);
 	assert(!memcmp(again, p, FIRST_SIZE - 1));
-	assert(f.version != PROTOCOL_VERSION || !p[FIRST_SIZE - 1]);
+	assert(f.version != PROTOCOL_VERSION ||
+	       again[FIRST_SIZE - 1] == p[FIRST_SIZE - 1]);
 }
 
 static void try_refusal(const uint8_t *p, size_t n)
 {
-	uint8_t again[REFUSAL_SIZE];
+	uint8_t again[REFUSAL_MAX];
 	struct refusal r;
+	bool whole;
 
-	if (refusal_unpack(p, n, &r))
+	if (refusal_unpack(p, n, &whole, &r) || !whole)
 		return;
-	refusal_pack(&r, again);
-	assert(!memcmp(again, p, n));
+	const size_t size = refusal_pack(&r, again);
+	assert(size == n && !memcmp(again, p, n));
 }
 
 static void try_hello(const uint8_t *p, size_t n)

@@ -174,6 +174,17 @@ bool session_retiring(const struct session *s)
 	return s->retiring;
 }
 
+enum session_kind session_kind(const struct session *s)
+{
+	(void)s;
+	return SESSION_PEER;
+}
+
+void session_rest(struct session *s, uint32_t ms)
+{
+	s->stats.rested_ms += ms;
+}
+
 void session_close(struct session *s, enum err why, const char *text)
 {
 	if (!s->up)

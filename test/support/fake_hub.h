@@ -35,6 +35,7 @@ struct fake_stats {
 	size_t most_queued;
 	int outstanding;
 	size_t biggest_record;
+	uint64_t rested_ms; /* asked for; reading goes on all the same */
 };
 struct fake_stats fake_session_stats(const struct session *s);
 

@@ -205,11 +205,13 @@ static bool got_refusal(void *arg)
 static void refused_raw(const char *first, uint8_t code)
 {
 	struct refusal r;
+	bool whole;
 
 	struct raw *c = raw_connect(b, z->port);
 	raw_send(c, first, FIRST_SIZE);
 	until(b, got_refusal, c);
-	assert_int_equal(refusal_unpack(c->in.p, c->in.n, &r), OK);
+	assert_int_equal(refusal_unpack(c->in.p, c->in.n, &whole, &r), OK);
+	assert_true(whole);
 	assert_int_equal(r.code, code);
 	assert_int_equal(r.version, PROTOCOL_VERSION);
 	assert_int_equal(r.suites, 1);
@@ -292,7 +294,7 @@ static void test_garbage_is_closed(void **state)
 	send_garbage("GET / HTTP/1.1\r\n\r\n", 18);
 	send_garbage("H!", 2);		 /* seen before the eighth byte */
 	send_garbage("HNCT\0\1\0\0", 8); /* the control socket's, over tcp */
-	send_garbage("HNOD\0\1\0\1", 8); /* reserved bits */
+	send_garbage("HNOD\0\1\0\2", 8); /* reserved bits */
 	assert_int_equal(hub_counters(z->hub)->bad_magic, 5);
 
 	/* Lengths: none, too long, and a second message out of turn. */
@@ -711,6 +713,62 @@ static void test_flood_is_closed_unread(void **state)
 	}
 }
 
+static bool is_busy(void *arg)
+{
+	(void)arg;
+	return hub_is_busy(z->hub);
+}
+
+static void test_under_attack_a_puzzle_is_asked(void **state)
+{
+	struct raw *c[HUB_BUSY_HALF_OPEN + 1];
+	struct dialling d;
+	(void)state;
+
+	start_both();
+	for (size_t i = 0; i < HN_COUNT(c); i++)
+		c[i] = raw_connect(b, z->port);
+	until(b, is_busy, NULL);
+	assert_int_equal(dial(&d, a, z), OK);
+	assert_int_equal(hub_counters(z->hub)->puzzles_asked, 1);
+	assert_int_equal(hub_counters(a->hub)->puzzles_solved, 1);
+	for (size_t i = 0; i < HN_COUNT(c); i++)
+		raw_close(c[i]);
+}
+
+static void test_a_puzzle_too_hard_is_left_alone(void **state)
+{
+	static const char hard[] = "\xff\xffHNOD\3\0\1\1\25AAAABBBBCCCCDDDD";
+	struct dialling d;
+	(void)state;
+
+	start_both();
+	server = raw_serve(b, hard, REFUSAL_MAX);
+	dial_begin(&d, a, z, server->port, NULL, false, 5000);
+	until(b, is_done, &d);
+	assert_int_equal(d.e, ERR_BUSY);
+	assert_int_equal(hub_counters(a->hub)->puzzles_solved, 0);
+}
+
+static void test_a_full_node_lets_the_idle_one_go(void **state)
+{
+	struct dialling d;
+	struct hnode *v;
+	(void)state;
+
+	z->o.max_sessions = 2;
+	start_both();
+	assert_int_equal(dial(&d, a, z), OK);
+	w = hnode_new(b);
+	hnode_start(w, true);
+	assert_int_equal(dial(&d, w, z), OK);
+	v = hnode_new(b);
+	hnode_start(v, true);
+	assert_int_equal(dial(&d, v, z), OK);
+	assert_int_equal(hub_counters(z->hub)->evicted, 1);
+	hnode_free(v);
+}
+
 static void test_strangers_sessions_are_bounded(void **state)
 {
 	struct dialling d;
@@ -813,6 +871,9 @@ int main(void)
 	    T(test_restarted_peer_after_a_reset),
 	    T(test_copied_key_is_reported),
 	    T(test_flood_is_closed_unread),
+	    T(test_under_attack_a_puzzle_is_asked),
+	    T(test_a_puzzle_too_hard_is_left_alone),
+	    T(test_a_full_node_lets_the_idle_one_go),
 	    T(test_strangers_sessions_are_bounded),
 	    T(test_dial_of_a_session_closed_in_up_ends_at_once),
 	    T(test_dial_that_nobody_answers),

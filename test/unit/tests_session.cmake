@@ -9,3 +9,4 @@ add_executable(bench_session ${CMAKE_SOURCE_DIR}/test/bench_session.c)
 set_target_properties(bench_session PROPERTIES
 	RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test)
 target_link_libraries(bench_session PRIVATE hn_rpc)
+hn_test(unit test_puzzle LINKS hn_rpc)
