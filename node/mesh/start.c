@@ -28,6 +28,7 @@
  * it ready. A step that fails ends the walk with one sentence; what was made
  * by then is mesh_stop's to take down.
  */
+#define SMALL_PER_S 5000 /* small frames of one session */
 #define PORT_TRIES 24
 
 struct start {
@@ -284,6 +285,7 @@ static enum err make_rpc(struct mesh *m)
 	    .tables = tables,
 	    .ntables = HN_COUNT(tables),
 	    .arg = m,
+	    .small_per_s = SMALL_PER_S,
 	    .authorize = access_authorize,
 	    .up = mesh_on_up,
 	    .down = mesh_on_down,

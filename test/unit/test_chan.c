@@ -427,6 +427,31 @@ static void test_frames_of_the_future_are_skipped(void **state)
 	assert_int_equal(d.e, OK);
 }
 
+static void test_many_small_frames_are_read_slowly(void **state)
+{
+	struct net *n = *state;
+	uint8_t rec[SESSION_RECORD];
+	struct session *s = net_callee(n);
+	size_t len = 0;
+
+	for (int i = 0; i < 300; i++)
+		len += raw(rec + len, 77, FRAME_SKIP, 0, "what", 4);
+	assert_int_equal(fake_session_inject(s, rec, len), OK);
+	assert_int_equal(fake_session_stats(s).rested_ms, 0);
+	n->b->o.small_per_s = 1000;
+	assert_int_equal(fake_session_inject(s, rec, len), OK);
+	/* It had saved up less than the 300 and owes the rest. */
+	assert_in_range(fake_session_stats(s).rested_ms, 1, 301);
+	/* Large ones are bounded by credit, and cost nothing here. */
+	const double owed = ((struct chan *)session_user(s))->small;
+	static const uint8_t big[RPC_SMALL + 1];
+
+	len = raw(rec, 77, FRAME_SKIP, 0, big, sizeof(big));
+	for (int i = 0; i < 300; i++)
+		assert_int_equal(fake_session_inject(s, rec, len), OK);
+	assert_true(((struct chan *)session_user(s))->small >= owed);
+}
+
 static void test_late_frames_of_ended_streams_are_dropped(void **state)
 {
 	struct net *n = *state;
@@ -547,6 +572,8 @@ int main(void)
 	    T(test_garbage_at_the_caller_closes_too),
 	    T(test_more_than_the_window_closes),
 	    T(test_frames_of_the_future_are_skipped),
+	    T(test_many_small_frames_are_read_slowly),
+	    T(test_many_small_frames_are_read_slowly),
 	    T(test_late_frames_of_ended_streams_are_dropped),
 	    T(test_bad_fields_end_the_stream_only),
 	    T(test_bad_chunk_fields_end_both),
