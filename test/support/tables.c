@@ -5,6 +5,7 @@
 
 #include "dht/beacon.h"
 #include "dht/record.h"
+#include "node/base/audit.h"
 #include "node/base/cert.h"
 #include "node/base/mem.h"
 #include "node/mesh/invite.h"
@@ -19,8 +20,8 @@ const struct rpc_method *const all_methods[] = {
 const size_t n_all_methods = HN_COUNT(all_methods);
 
 const struct message *const other_messages[] = {
-    &hello_message,  &cert_message,   &record_message,
-    &beacon_message, &invite_message,
+    &hello_message,  &cert_message,    &record_message,		&beacon_message,
+    &invite_message, &receipt_message, &receipt_export_message,
 };
 const size_t n_other_messages = HN_COUNT(other_messages);
 
