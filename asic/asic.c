@@ -274,6 +274,19 @@ void asic_measure(struct asic *a, uint32_t ms, asic_measure_fn done, void *arg)
 		loop_post(a->loop, on_measure_known, m);
 }
 
+void asic_lend(struct asic *a, unsigned threads, unsigned permille)
+{
+	loop_assert(a->loop);
+	a->cpu.driver->lend(a->cpu.dev, threads, permille);
+}
+
+uint64_t asic_lent_rate(const struct asic *a)
+{
+	struct asic_device_info info;
+
+	return asic_devices(a, &info, 1) ? info.lent_rate : 0;
+}
+
 size_t asic_devices(const struct asic *a, struct asic_device_info *out,
 		    size_t max)
 {

@@ -56,6 +56,16 @@ struct asic_scan_ops {
 #define ASIC_URGENT 1
 #define ASIC_OTHERS 2 /* the first of the others' numbers */
 
+/*
+ * What the others' work may take of the software device: so many of its
+ * threads (0: all), each for so many thousandths of the time (1 to 1000),
+ * counted by the processor time they use. Our own work is not held back. Holds
+ * from the next chunk on; at first all of it.
+ */
+void asic_lend(struct asic *a, unsigned threads, unsigned permille);
+/* What that comes to in H/s; 0: no rate is known. */
+uint64_t asic_lent_rate(const struct asic *a);
+
 /* Queues behind what that client has there; units follow each other without a
  * gap. */
 enum err asic_scan_start(struct asic *a, const struct scan_work *w,
@@ -86,7 +96,9 @@ struct asic_device_info {
 	const char *kernel;
 	bool hardware; /* false: software */
 	unsigned threads;
-	uint64_t rate;	 /* measured H/s while working, smoothed; 0 none */
+	uint64_t rate;	    /* measured H/s while working, smoothed; 0 none */
+	uint64_t lent_rate; /* what others can get of it */
+	unsigned lent_threads;
 	uint64_t hashes; /* since start */
 	uint64_t shares, hw_errors;
 	unsigned queued, running;

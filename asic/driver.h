@@ -56,6 +56,8 @@ struct asic_driver {
 				   const struct bytes *msgs, size_t n,
 				   int rounds, uint64_t client,
 				   asic_batch_fn done, void *arg);
+	void (*lend)(struct asic_device *d, unsigned threads,
+		     unsigned permille); /* asic_lend */
 	void (*info)(const struct asic_device *d, struct asic_device_info *i);
 	/* Ends every task with ERR_CANCELED, then done on the loop. */
 	void (*close)(struct asic_device *d, loop_fn done, void *arg);

@@ -8,10 +8,12 @@
  * least, so all threads share a unit and pass on to the next one without a
  * gap, and a client with much work does not keep the others waiting (start-time
  * fair queueing, Goyal, Vin and Cheng 1996: who comes anew begins where the
- * others are, so idling saves nothing up). Chunks end out of order; a task
- * keeps those in flight in order of issue and reports only the prefix, with
- * its claims ascending. A task's chunk is short, so cancelling means to hand
- * out no more: it is over when the last chunk in flight ends.
+ * others are, so idling saves nothing up). What is done for others is held to
+ * its share by a credit that each thread earns as time passes and pays with
+ * the processor time it uses for them (asic_lend). Chunks end out of order; a
+ * task keeps those in flight in order of issue and reports only the prefix,
+ * with its claims ascending. A task's chunk is short, so cancelling means to
+ * hand out no more: it is over when the last chunk in flight ends.
  *
  * The loop hears of a task by at most one post at a time (`posted`): the
  * thread that ends a chunk posts when a report is due, and the handler takes
@@ -34,6 +36,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CHUNK_NS 5000000u  /* what a chunk should take a thread */
@@ -46,6 +49,9 @@
 #define SLICE_ITEMS 1024u
 #define BATCH_NS 2.0 /* a byte of a message, about */
 #define BATCH_LEAST_NS 100000.0
+#define LENT_CHUNK_NS 500000u	 /* at the least, however small the share */
+#define LENT_CREDIT_NS 5000000.0 /* what a thread may save up */
+#define LENT_AHEAD_NS 100000000.0
 #define THREADS_MAX 1024u
 #define LOWEST_PRIORITY 19
 
@@ -96,6 +102,8 @@ struct thread {
 	const struct kernel *kernel; /* the thread's own to set and read */
 	int core;		     /* -1: not pinned */
 	double rate;		     /* nonces per ns, smoothed; 0: not known */
+	double credit;		     /* ns for others' work; below 0: none */
+	uint64_t credit_ns;	     /* as of then */
 };
 
 struct asic_device {
@@ -110,6 +118,7 @@ struct asic_device {
 	double served; /* where a client that comes anew begins */
 	struct thread *threads;
 	unsigned nthreads, started;
+	unsigned lent_threads, lent_permille;
 	bool closing;
 	uint64_t hashes;
 	unsigned open; /* tasks not finished */
@@ -165,17 +174,54 @@ static void queue_remove(struct asic_device *d, struct asic_task *t)
 	free(c);
 }
 
-/* With the lock held: whose turn it is; there is one. */
-static struct asic_task *queue_next(struct asic_device *d)
+static bool is_lent(const struct client *c)
 {
-	struct client *c, *least = NULL;
+	return c->key >= ASIC_OTHERS;
+}
 
+/* With the lock held: how many ns it is until this thread may work for others;
+ * 0: it may now. UINT64_MAX: it may not at all. */
+static uint64_t lent_wait(struct thread *th)
+{
+	const struct asic_device *d = th->dev;
+	const double share = d->lent_permille / 1000.0;
+	uint64_t now = clock_ns();
+
+	if ((unsigned)(th - d->threads) >= d->lent_threads)
+		return UINT64_MAX;
+	th->credit += (double)(now - th->credit_ns) * share;
+	th->credit_ns = now;
+	if (th->credit > LENT_CREDIT_NS)
+		th->credit = LENT_CREDIT_NS;
+	if (d->lent_permille >= 1000 || th->credit >= 0)
+		return 0;
+	return (uint64_t)(-th->credit / share) + 1;
+}
+
+/* With the lock held: whose turn it is; NULL: nobody's for *wait ns. */
+static struct asic_task *queue_next(struct thread *th, uint64_t *wait)
+{
+	struct asic_device *d = th->dev;
+	struct client *c, *least = NULL, *held = NULL;
+	bool asked = false;
+
+	*wait = UINT64_MAX;
 	DL_FOREACH (d->clients, c) {
 		if (c->key == ASIC_URGENT)
 			return c->queue;
-		if (!least || c->served < least->served)
-			least = c;
+		if (is_lent(c) && !asked) {
+			asked = true;
+			*wait = lent_wait(th);
+		}
+		struct client **best = is_lent(c) && *wait ? &held : &least;
+		if (!*best || c->served < (*best)->served)
+			*best = c;
 	}
+	if (!least)
+		return NULL;
+	/* Being held to a share saves nothing up, either. */
+	if (held && least->served > held->served + LENT_AHEAD_NS)
+		least->served = held->served + LENT_AHEAD_NS;
 	d->served = least->served;
 	return least->queue;
 }
@@ -205,13 +251,21 @@ static size_t slice_items(const struct asic_task *t, size_t *bytes)
 
 static uint64_t scan_nonces(const struct asic_task *t, const struct thread *th)
 {
+	const struct asic_device *d = t->dev;
+	const bool lent = is_lent(t->client);
 	uint64_t left = t->end - t->todo;
-	uint64_t n =
-	    th->rate > 0 ? (uint64_t)(th->rate * CHUNK_NS) : CHUNK_FIRST;
+	unsigned ns = CHUNK_NS;
+
+	/* A small share in small pieces: its pauses are shorter, too. */
+	if (lent)
+		ns = CHUNK_NS / 1000 * d->lent_permille;
+	if (ns < LENT_CHUNK_NS)
+		ns = LENT_CHUNK_NS;
+	uint64_t n = th->rate > 0 ? (uint64_t)(th->rate * ns) : CHUNK_FIRST;
 
 	n = n < CHUNK_MIN ? CHUNK_MIN : n > CHUNK_MAX ? CHUNK_MAX : n;
 	/* Towards the end of a unit the threads share what is left. */
-	uint64_t fair = left / t->dev->nthreads + 1;
+	uint64_t fair = left / (lent ? d->lent_threads : d->nthreads) + 1;
 	if (n > fair)
 		n = fair < CHUNK_MIN ? CHUNK_MIN : fair;
 	return n < left ? n : left;
@@ -274,14 +328,23 @@ static void learn_rate(struct thread *th, uint64_t nonces, uint64_t ns)
 	th->rate = th->rate > 0 ? th->rate * 0.9 + rate * 0.1 : rate;
 }
 
+static uint64_t thread_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 /* One chunk; called and left with the lock held. */
 static void work_on(struct thread *th, struct asic_task *t)
 {
 	struct asic_device *d = th->dev;
+	const bool lent = is_lent(t->client);
 	struct chunk *c = hand_out(t, th);
 
 	pthread_mutex_unlock(&d->lock);
-	uint64_t began = clock_ns();
+	uint64_t began = clock_ns(), used = thread_ns();
 	if (is_batch(t))
 		kernel_best_batch()->batch(t->msgs + c->start,
 					   (size_t)(c->end - c->start),
@@ -289,9 +352,12 @@ static void work_on(struct thread *th, struct asic_task *t)
 	else
 		run_scan(t, c, th->kernel);
 	uint64_t now = clock_ns();
+	used = thread_ns() - used;
 	pthread_mutex_lock(&d->lock);
 
 	uint64_t count = c->end - c->start;
+	if (lent && d->lent_permille < 1000)
+		th->credit -= (double)used;
 	c->done = true;
 	t->running--;
 	if (!is_batch(t)) {
@@ -318,6 +384,18 @@ static void pin(const struct thread *th)
 	pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
 }
 
+static void wait_for_work(struct asic_device *d, uint64_t wait_ns)
+{
+	if (wait_ns == UINT64_MAX) {
+		pthread_cond_wait(&d->work, &d->lock);
+		return;
+	}
+	uint64_t until = clock_ns() + wait_ns;
+	struct timespec t = {.tv_sec = (time_t)(until / 1000000000u),
+			     .tv_nsec = (long)(until % 1000000000u)};
+	pthread_cond_timedwait(&d->work, &d->lock, &t);
+}
+
 static void *thread_main(void *arg)
 {
 	struct thread *th = arg;
@@ -327,11 +405,14 @@ static void *thread_main(void *arg)
 	th->kernel = d->kernel ? d->kernel : kernel_best();
 	pthread_mutex_lock(&d->lock);
 	d->scan_kernel = th->kernel;
+	th->credit_ns = clock_ns();
 	while (!d->closing) {
-		if (d->clients)
-			work_on(th, queue_next(d));
+		uint64_t wait;
+		struct asic_task *t = queue_next(th, &wait);
+		if (t)
+			work_on(th, t);
 		else
-			pthread_cond_wait(&d->work, &d->lock);
+			wait_for_work(d, wait);
 	}
 	pthread_mutex_unlock(&d->lock);
 	return NULL;
@@ -463,16 +544,33 @@ static void cpu_cancel(struct asic_device *d, struct asic_task *t)
 	pthread_mutex_unlock(&d->lock);
 }
 
+static void cpu_lend(struct asic_device *d, unsigned threads, unsigned permille)
+{
+	assert(permille && permille <= 1000);
+	pthread_mutex_lock(&d->lock);
+	d->lent_threads =
+	    threads && threads < d->nthreads ? threads : d->nthreads;
+	d->lent_permille = permille;
+	for (unsigned n = 0; n < d->nthreads; n++)
+		d->threads[n].credit = 0;
+	pthread_cond_broadcast(&d->work);
+	pthread_mutex_unlock(&d->lock);
+}
+
 static void cpu_info(const struct asic_device *cd, struct asic_device_info *i)
 {
 	struct asic_device *d = (struct asic_device *)cd;
 	const struct client *c;
 	const struct asic_task *t;
-	double rate = 0;
+	double rate = 0, lent = 0;
 
 	pthread_mutex_lock(&d->lock);
-	for (unsigned n = 0; n < d->nthreads; n++)
+	for (unsigned n = 0; n < d->nthreads; n++) {
 		rate += d->threads[n].rate;
+		lent += n < d->lent_threads ? d->threads[n].rate : 0;
+	}
+	i->lent_threads = d->lent_threads;
+	i->lent_rate = (uint64_t)(lent * 1e6 * d->lent_permille);
 	DL_FOREACH (d->clients, c)
 		DL_FOREACH (c->queue, t)
 			i->queued += !t->running;
@@ -584,8 +682,14 @@ static enum err cpu_open(struct loop *l, const struct asic_options *o,
 		d->threads[i].dev = d;
 		d->threads[i].core = ncores ? cores[i % ncores] : -1;
 	}
+	d->lent_threads = d->nthreads;
+	d->lent_permille = 1000;
+	pthread_condattr_t clock;
+	pthread_condattr_init(&clock);
+	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
 	pthread_mutex_init(&d->lock, NULL);
-	pthread_cond_init(&d->work, NULL);
+	pthread_cond_init(&d->work, &clock);
+	pthread_condattr_destroy(&clock);
 	*out = d;
 	return OK;
 }
@@ -645,6 +749,7 @@ const struct asic_driver driver_cpu = {
     .submit = cpu_submit,
     .cancel = cpu_cancel,
     .batch = cpu_batch,
+    .lend = cpu_lend,
     .info = cpu_info,
     .close = cpu_close,
 };

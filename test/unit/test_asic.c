@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -272,7 +273,7 @@ static void test_clients_share_the_device(void **state)
 	struct asic_scan *s;
 
 	(void)state;
-	setup(&r, 1, "scalar");
+	setup(&r, 1, NULL);
 	r.want = HN_COUNT(o);
 	for (size_t i = 0; i < HN_COUNT(o); i++) {
 		const bool other = i == 10;
@@ -427,6 +428,111 @@ static void test_batch_can_be_canceled(void **state)
 	batch(true);
 }
 
+/* --- work for others --- */
+
+struct lent {
+	struct run r;
+	struct loop_timer *timer;
+	struct timespec cpu;
+	uint64_t began;
+	double ratio; /* processor time by wall time */
+};
+
+static double cpu_since(struct timespec t)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return (double)(now.tv_sec - t.tv_sec) * 1e9 +
+	       (double)(now.tv_nsec - t.tv_nsec);
+}
+
+static void on_lent_time(void *arg)
+{
+	struct lent *x = arg;
+
+	x->ratio = cpu_since(x->cpu) / (double)(clock_ns() - x->began);
+	loop_timer_free(x->timer);
+	asic_stop(x->r.a, on_stopped, &x->r);
+}
+
+/* Counted from the first report on, when the threads run. */
+static void on_lent_progress(void *arg, uint64_t below, const uint32_t *shares,
+			     size_t n)
+{
+	struct lent *x = arg;
+
+	(void)below, (void)shares, (void)n;
+	if (loop_timer_armed(x->timer))
+		return;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &x->cpu);
+	x->began = clock_ns();
+	loop_timer_set(x->timer, 600);
+}
+
+static double lent_ratio(unsigned permille)
+{
+	static const struct asic_scan_ops lent_ops = {on_lent_progress,
+						      ignore_done};
+	const struct scan_work w = {.end = NONCES, .share_bits = 32};
+	struct lent x = {0};
+	struct asic_scan *s;
+
+	setup(&x.r, 2, NULL);
+	x.timer = loop_timer_new(x.r.l, on_lent_time, &x);
+	asic_lend(x.r.a, 1, permille);
+	assert_int_equal(
+	    asic_scan_start(x.r.a, &w, ASIC_OTHERS, &lent_ops, &x, &s), OK);
+	finish(&x.r);
+	print_message("share %u permille of 1 thread: %.3f used\n", permille,
+		      x.ratio);
+	return x.ratio;
+}
+
+/* Never more; less only where somebody else has the processor. */
+static void test_work_for_others_keeps_to_its_share(void **state)
+{
+	(void)state;
+	double half = lent_ratio(500), tenth = lent_ratio(100);
+
+	assert_true(half < 0.58 && half > 0.2);
+	assert_true(tenth < 0.15 && tenth > 0.03);
+}
+
+static void on_own_done(void *arg, enum err e, uint64_t hashes)
+{
+	struct run *r = arg;
+
+	r->e = e;
+	r->hashes = hashes;
+	asic_stop(r->a, on_stopped, r);
+}
+
+/* However little others get, our own work does not wait for it. */
+static void test_own_work_is_not_held_to_the_share(void **state)
+{
+	static const struct asic_scan_ops other_ops = {ignore_progress,
+						       on_done};
+	static const struct asic_scan_ops own_ops = {ignore_progress,
+						     on_own_done};
+	const struct scan_work w = {.end = NONCES, .share_bits = 32};
+	const struct scan_work own = {.end = 4000000, .share_bits = 32};
+	struct run r, others = {0};
+	struct asic_scan *s;
+
+	(void)state;
+	setup(&r, 2, NULL);
+	asic_lend(r.a, 0, 10);
+	assert_int_equal(
+	    asic_scan_start(r.a, &w, ASIC_OTHERS, &other_ops, &others, &s), OK);
+	assert_int_equal(asic_scan_start(r.a, &own, ASIC_OWN, &own_ops, &r, &s),
+			 OK);
+	finish(&r);
+	assert_int_equal(r.e, OK);
+	assert_int_equal(others.e, ERR_CANCELED);
+	assert_true(others.hashes < r.hashes / 2);
+}
+
 static void test_bad_options_are_explained(void **state)
 {
 	static const struct {
@@ -469,6 +575,8 @@ int main(void)
 	    cmocka_unit_test(test_measure_tells_a_rate),
 	    cmocka_unit_test(test_batch_keeps_the_order),
 	    cmocka_unit_test(test_batch_can_be_canceled),
+	    cmocka_unit_test(test_work_for_others_keeps_to_its_share),
+	    cmocka_unit_test(test_own_work_is_not_held_to_the_share),
 	    cmocka_unit_test(test_bad_options_are_explained),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
