@@ -15,6 +15,8 @@
 
 #define SELF 0xee
 #define CAP "hash/sha256d"
+#define RESEND_US 200000
+#define SAVE_US 1000000
 
 static bool before(const struct world_event *a, const struct world_event *b)
 {
@@ -118,7 +120,18 @@ static uint64_t op_random(void *arg)
 
 uint64_t world_way(struct world *w, const struct world_worker *k)
 {
-	return k->lat_us + (k->jitter_us ? world_random(w) % k->jitter_us : 0);
+	uint64_t us = k->lat_us;
+
+	if (k->jitter_us)
+		us += world_random(w) % k->jitter_us;
+	if (w->late > 0 && world_chance(w) < w->late)
+		us += world_random(w) % WORLD_LATE_US;
+	/* As TCP does: again after a while, twice as long each time. */
+	for (uint64_t wait = RESEND_US;
+	     w->loss > 0 && wait < 64 * RESEND_US && world_chance(w) < w->loss;
+	     wait *= 2)
+		us += wait;
+	return us;
 }
 
 static enum err op_assign(void *arg, const struct lease *l)
@@ -486,6 +499,18 @@ static void happen(struct world *w, struct world_event *e)
 	free(e->shares);
 }
 
+void world_settle(struct world *w)
+{
+	if (w->paranoid)
+		world_audit(w);
+	if (!w->durable)
+		return;
+	if (w->save_due && world_chance(w) < w->torn)
+		world_restart(w, world_random(w) % 3000000);
+	else if (w->save_due || w->now_us >= w->saved_us + SAVE_US)
+		world_save(w);
+}
+
 void world_run(struct world *w, uint64_t until_us)
 {
 	while (world_open(w)) {
@@ -507,12 +532,6 @@ void world_run(struct world *w, uint64_t until_us)
 		} else {
 			w->next_tick = jobs_tick(w->jobs, ms(w));
 		}
-		if (w->paranoid)
-			world_audit(w);
-		if (w->durable && w->save_due && world_chance(w) < w->torn)
-			world_restart(w, world_random(w) % 3000000);
-		else if (w->durable &&
-			 (w->save_due || w->now_us >= w->saved_us + 1000000))
-			world_save(w);
+		world_settle(w);
 	}
 }

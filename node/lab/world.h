@@ -21,6 +21,7 @@
  * the share bits are WORLD_BITS and more.
  */
 #define WORLD_BITS 12
+#define WORLD_LATE_US 15000000 /* longer than any patience */
 
 void world_judge(void *arg, const uint8_t header[static HEADER_SIZE],
 		 uint32_t nonce, uint8_t digest[static 32]);
@@ -80,9 +81,12 @@ struct world {
 	size_t nheap, cap;
 	uint64_t order, next_tick;
 	double core_rate;    /* of our own re-scans; 0: they fail */
-	double dup, reorder; /* chances */
-	double announce;     /* what newcomers say of their rate, as a factor */
-	bool forgets;	     /* does not keep what was told: large worlds */
+	double dup, reorder; /* chances of a word */
+	double late;	 /* chance that a message takes up to WORLD_LATE_US */
+	double loss;	 /* chance that one is lost and sent again */
+	double fails;	 /* chance that a worker gives a unit back at a step */
+	double announce; /* what newcomers say of their rate, as a factor */
+	bool forgets;	 /* does not keep what was told: large worlds */
 	uint64_t ended, changed, assigned, rescans, rescanned, revoked;
 	uint64_t words; /* that reached the coordinator */
 	uint64_t most_expected_ms;
@@ -116,6 +120,9 @@ void world_restart(struct world *w, uint64_t down_us);
 void world_submit(struct world *w, const struct search_spec *s,
 		  char id[static JOB_ID_SIZE]);
 const struct world_job *world_find(const struct world *w, const char *id);
+/* After a call into w->jobs from outside: what is due goes to the disk, unless
+ * the node dies instead. */
+void world_settle(struct world *w);
 /* Runs until there are no open jobs, or until the time. */
 void world_run(struct world *w, uint64_t until_us);
 bool world_open(const struct world *w);

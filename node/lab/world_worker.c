@@ -163,6 +163,19 @@ void worker_clear(struct world *w, size_t i)
 		world_task_free(w, w->w[i].tasks);
 }
 
+/* Its device fails, or its user takes it back: what was told stays true. */
+static void give_back(struct world *w, size_t i, struct world_task *t)
+{
+	static const enum err errors[] = {ERR_BUSY, ERR_DEVICE, ERR_GONE,
+					  ERR_CANCELED, ERR_TIMEOUT};
+
+	send(w, i, t,
+	     (struct world_event){
+		 .kind = EV_END,
+		 .err = errors[world_random(w) % HN_COUNT(errors)]});
+	world_task_free(w, t);
+}
+
 static void step(struct world *w, size_t i)
 {
 	struct world_worker *k = &w->w[i];
@@ -181,7 +194,9 @@ static void step(struct world *w, size_t i)
 	t->begun_pos = pos;
 	if (pos > t->told)
 		tell(w, i, t);
-	if (pos == t->work.end) {
+	if (w->fails > 0 && world_chance(w) < w->fails) {
+		give_back(w, i, t);
+	} else if (pos == t->work.end) {
 		send(w, i, t,
 		     (struct world_event){
 			 .kind = EV_END, .below = t->work.end - t->work.start});
