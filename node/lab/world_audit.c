@@ -9,17 +9,20 @@
 
 static uint64_t meet(const struct spans *a, const struct spans *b)
 {
+	struct span v;
 	uint64_t n = 0;
 
-	for (size_t i = 0; i < a->n; i++)
-		n += spans_count(b, a->v[i].a, a->v[i].b);
+	for (uint64_t at = 0; spans_next(a, at, &v); at = v.b)
+		n += spans_count(b, v.a, v.b);
 	return n;
 }
 
 static void join(struct spans *all, const struct spans *s)
 {
-	for (size_t i = 0; i < s->n; i++)
-		spans_add(all, s->v[i].a, s->v[i].b);
+	struct span v;
+
+	for (uint64_t at = 0; spans_next(s, at, &v); at = v.b)
+		spans_add(all, v.a, v.b);
 }
 
 static void must(struct world *w, const struct job *job, bool holds,
@@ -72,12 +75,14 @@ static void audit_cover(struct world *w, struct job *job)
 {
 	const struct book *b = &job->book;
 	struct spans all = {0};
+	struct span v = {0, 0};
 
 	join(&all, &b->pending);
 	join(&all, &b->out);
 	join(&all, &b->done);
 	must(w, job,
-	     all.n == 1 && all.v[0].a == b->start && all.v[0].b == b->end,
+	     all.n == 1 && spans_next(&all, 0, &v) && v.a == b->start &&
+		 v.b == b->end,
 	     "pending, out and done cover the range");
 	must(w, job,
 	     !meet(&b->pending, &b->out) && !meet(&b->pending, &b->done),

@@ -133,11 +133,12 @@ static uint64_t borders_of(const struct spans *s, size_t max, struct arena *a,
 
 	out->items = arena_alloc(a, 2 * n * sizeof(*out->items) + 1);
 	out->n = 0;
-	for (size_t i = 0; i < n; i++) {
-		out->items[out->n++] = (uint32_t)s->v[i].a;
-		if (s->v[i].b < NONCES)
-			out->items[out->n++] = (uint32_t)s->v[i].b;
-		total += s->v[i].b - s->v[i].a;
+	struct span v = {0, 0};
+	for (size_t i = 0; i < n && spans_next(s, v.b, &v); i++) {
+		out->items[out->n++] = (uint32_t)v.a;
+		if (v.b < NONCES)
+			out->items[out->n++] = (uint32_t)v.b;
+		total += v.b - v.a;
 	}
 	return total;
 }

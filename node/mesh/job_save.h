@@ -24,7 +24,7 @@
 extern const struct message job_saved_message;
 
 /* The most that jobs_save appends. */
-#define JOB_SAVED_MAX (4u << 20)
+#define JOB_SAVED_MAX (8u << 20)
 
 /* Appends the job; ERR_NOTFOUND. A list of nonces that were done in more than
  * thirty thousand pieces is cut: the rest will be done again. */

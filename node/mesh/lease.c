@@ -5,45 +5,123 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
+
+/*
+ * A treap by where spans begin: a search tree that is a heap by priorities
+ * which look random and follow from the begin alone, so that its depth is
+ * O(log n) and the same calls build the same tree (Seidel, Aragon, 1996).
+ * Where a span begins or ends may be changed in place as long as it passes no
+ * other.
+ */
+struct spans_node {
+	struct span s;
+	uint32_t priority;
+	struct spans_node *left, *right;
+};
+
+static void nodes_free(struct spans_node *t)
+{
+	if (!t)
+		return;
+	nodes_free(t->left);
+	nodes_free(t->right);
+	free(t);
+}
 
 void spans_release(struct spans *s)
 {
-	free(s->v);
+	nodes_free(s->root);
 	*s = (struct spans){0};
 }
 
-/* The first span that ends at or behind x (touch) or behind x (not). */
-static size_t first_at(const struct spans *s, uint64_t x, bool touch)
+/* Those that begin below x, and the others. */
+static void split(struct spans_node *t, uint64_t x, struct spans_node **below,
+		  struct spans_node **rest)
 {
-	size_t lo = 0, hi = s->n;
-
-	while (lo < hi) {
-		const size_t mid = lo + (hi - lo) / 2;
-
-		if (s->v[mid].b < x || (!touch && s->v[mid].b == x))
-			lo = mid + 1;
-		else
-			hi = mid;
+	if (!t) {
+		*below = *rest = NULL;
+	} else if (t->s.a < x) {
+		split(t->right, x, &t->right, rest);
+		*below = t;
+	} else {
+		split(t->left, x, below, &t->left);
+		*rest = t;
 	}
-	return lo;
 }
 
-/* Replaces the spans [from, to) by the n of `with`. */
-static void splice(struct spans *s, size_t from, size_t to,
-		   const struct span *with, size_t n)
+/* All of a begin below all of b. */
+static struct spans_node *join(struct spans_node *a, struct spans_node *b)
 {
-	const size_t behind = s->n - to, count = from + n + behind;
-
-	if (count > s->cap) {
-		s->cap = count < 8 ? 8 : count * 2;
-		s->v = xrealloc(s->v, s->cap * sizeof(*s->v));
+	if (!a || !b)
+		return a ? a : b;
+	if (a->priority > b->priority) {
+		a->right = join(a->right, b);
+		return a;
 	}
-	if (behind)
-		memmove(s->v + from + n, s->v + to, behind * sizeof(*s->v));
-	if (n)
-		memcpy(s->v + from, with, n * sizeof(*s->v));
-	s->n = count;
+	b->left = join(a, b->left);
+	return b;
+}
+
+static struct spans_node *put(struct spans *s, struct span v)
+{
+	struct spans_node *x = HN_NEW(struct spans_node), **at = &s->root;
+	uint64_t mixed = (v.a + 1) * 0x9e3779b97f4a7c15u;
+
+	mixed = (mixed ^ mixed >> 29) * 0xbf58476d1ce4e5b9u;
+	x->s = v;
+	x->priority = (uint32_t)(mixed >> 32);
+	while (*at && (*at)->priority > x->priority)
+		at = v.a < (*at)->s.a ? &(*at)->left : &(*at)->right;
+	split(*at, v.a, &x->left, &x->right);
+	*at = x;
+	s->n++;
+	s->total += v.b - v.a;
+	return x;
+}
+
+static void take_out(struct spans *s, struct spans_node *x)
+{
+	struct spans_node **at = &s->root;
+
+	while (*at != x)
+		at = x->s.a < (*at)->s.a ? &(*at)->left : &(*at)->right;
+	*at = join(x->left, x->right);
+	s->n--;
+	s->total -= x->s.b - x->s.a;
+	free(x);
+}
+
+/* The last that begins at or below x. */
+static struct spans_node *at_or_below(const struct spans *s, uint64_t x)
+{
+	struct spans_node *t = s->root, *best = NULL;
+
+	while (t) {
+		if (t->s.a <= x)
+			best = t;
+		t = t->s.a <= x ? t->right : t->left;
+	}
+	return best;
+}
+
+/* The first that begins at or above x. */
+static struct spans_node *at_or_above(const struct spans *s, uint64_t x)
+{
+	struct spans_node *t = s->root, *best = NULL;
+
+	while (t) {
+		if (t->s.a >= x)
+			best = t;
+		t = t->s.a >= x ? t->left : t->right;
+	}
+	return best;
+}
+
+/* It ends there from now on. */
+static void set_end(struct spans *s, struct spans_node *x, uint64_t b)
+{
+	s->total += b - x->s.b;
+	x->s.b = b;
 }
 
 uint64_t spans_add(struct spans *s, uint64_t a, uint64_t b)
@@ -51,23 +129,33 @@ uint64_t spans_add(struct spans *s, uint64_t a, uint64_t b)
 	assert(a <= b);
 	if (a == b)
 		return 0;
-	struct span joined = {a, b};
-	const size_t from = first_at(s, a, true);
-	size_t to = from;
-	uint64_t had = 0;
+	const uint64_t before = s->total;
+	struct spans_node *x = at_or_below(s, a), *next;
 
-	for (; to < s->n && s->v[to].a <= b; to++) {
-		had += s->v[to].b - s->v[to].a;
-		if (s->v[to].a < joined.a)
-			joined.a = s->v[to].a;
-		if (s->v[to].b > joined.b)
-			joined.b = s->v[to].b;
+	if (!x || x->s.b < a) {
+		next = at_or_above(s, a);
+		if (next && next->s.a <= b) {
+			/* It grows downwards. */
+			s->total += next->s.a - a;
+			next->s.a = a;
+			x = next;
+		} else {
+			put(s, (struct span){a, b});
+			return b - a;
+		}
 	}
-	splice(s, from, to, &joined, 1);
+	while (x->s.b < b) {
+		next = at_or_above(s, x->s.a + 1);
+		if (!next || next->s.a > b) {
+			set_end(s, x, b);
+			break;
+		}
+		const uint64_t end = next->s.b;
 
-	const uint64_t added = joined.b - joined.a - had;
-	s->total += added;
-	return added;
+		take_out(s, next);
+		set_end(s, x, end);
+	}
+	return s->total - before;
 }
 
 uint64_t spans_cut(struct spans *s, uint64_t a, uint64_t b)
@@ -75,48 +163,60 @@ uint64_t spans_cut(struct spans *s, uint64_t a, uint64_t b)
 	assert(a <= b);
 	if (a == b)
 		return 0;
-	const size_t from = first_at(s, a, false);
-	size_t to = from, n = 0;
-	struct span rest[2];
-	uint64_t cut = 0;
+	const uint64_t before = s->total;
+	struct spans_node *x = at_or_below(s, a);
 
-	for (; to < s->n && s->v[to].a < b; to++) {
-		const struct span v = s->v[to];
-		const uint64_t lo = v.a > a ? v.a : a, hi = v.b < b ? v.b : b;
+	if (x && x->s.a < a && x->s.b > a) {
+		const uint64_t end = x->s.b;
 
-		cut += hi - lo;
-		if (v.a < lo)
-			rest[n++] = (struct span){v.a, lo};
-		if (hi < v.b)
-			rest[n++] = (struct span){hi, v.b};
+		set_end(s, x, a);
+		if (end > b)
+			put(s, (struct span){b, end});
 	}
-	if (to > from)
-		splice(s, from, to, rest, n);
-	s->total -= cut;
-	return cut;
+	for (x = at_or_above(s, a); x && x->s.a < b; x = at_or_above(s, a)) {
+		if (x->s.b > b) {
+			s->total -= b - x->s.a;
+			x->s.a = b;
+			break;
+		}
+		take_out(s, x);
+	}
+	return before - s->total;
+}
+
+bool spans_next(const struct spans *s, uint64_t from, struct span *out)
+{
+	const struct spans_node *x = at_or_below(s, from);
+
+	if (!x || x->s.b <= from)
+		x = at_or_above(s, from);
+	if (!x)
+		return false;
+	*out = x->s;
+	return true;
 }
 
 uint64_t spans_count(const struct spans *s, uint64_t a, uint64_t b)
 {
 	uint64_t count = 0;
+	struct span v;
 
-	for (size_t i = first_at(s, a, false); i < s->n && s->v[i].a < b; i++) {
-		const struct span v = s->v[i];
-
+	for (uint64_t at = a; spans_next(s, at, &v) && v.a < b; at = v.b)
 		count += (v.b < b ? v.b : b) - (v.a > a ? v.a : a);
-	}
 	return count;
 }
 
 void spans_minus(struct spans *s, const struct spans *other)
 {
-	if (!s->n)
-		return;
-	const uint64_t end = s->v[s->n - 1].b;
+	struct span v, w;
+	uint64_t at = 0;
 
-	for (size_t i = first_at(other, s->v[0].a, false);
-	     i < other->n && other->v[i].a < end; i++)
-		spans_cut(s, other->v[i].a, other->v[i].b);
+	/* What neither has is passed over by both. */
+	while (spans_next(s, at, &v) && spans_next(other, v.a, &w)) {
+		if (w.a < v.b)
+			spans_cut(s, w.a, w.b);
+		at = w.a < v.b ? w.b : w.a;
+	}
 }
 
 void book_init(struct book *b, uint64_t start, uint64_t end)
@@ -134,9 +234,8 @@ void book_release(struct book *b)
 
 bool book_take(struct book *b, uint64_t want, struct span *unit)
 {
-	if (!b->pending.n)
+	if (!spans_next(&b->pending, 0, unit))
 		return false;
-	*unit = b->pending.v[0];
 	if (want < 1)
 		want = 1;
 	if (unit->b - unit->a > want + want / 8)
@@ -150,12 +249,13 @@ uint64_t book_done(struct book *b, uint64_t a, uint64_t e, bool held,
 		   struct spans *credit)
 {
 	struct spans fresh = {0};
+	struct span v;
 	uint64_t count;
 
 	spans_add(&fresh, a, e);
 	spans_minus(&fresh, &b->done);
-	for (size_t i = 0; i < fresh.n; i++)
-		spans_add(credit, fresh.v[i].a, fresh.v[i].b);
+	for (uint64_t at = 0; spans_next(&fresh, at, &v); at = v.b)
+		spans_add(credit, v.a, v.b);
 	count = fresh.total;
 	spans_release(&fresh);
 
@@ -169,10 +269,12 @@ uint64_t book_done(struct book *b, uint64_t a, uint64_t e, bool held,
 /* Makes of t what neither is done nor in anybody's hands pending. */
 static void make_pending(struct book *b, struct spans *take_t)
 {
+	struct span v;
+
 	spans_minus(take_t, &b->done);
 	spans_minus(take_t, &b->out);
-	for (size_t i = 0; i < take_t->n; i++)
-		spans_add(&b->pending, take_t->v[i].a, take_t->v[i].b);
+	for (uint64_t at = 0; spans_next(take_t, at, &v); at = v.b)
+		spans_add(&b->pending, v.a, v.b);
 	spans_release(take_t);
 }
 

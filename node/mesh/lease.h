@@ -18,12 +18,13 @@ struct span {
 
 /*
  * A set of numbers as ascending, disjoint spans that do not touch.
- * Zero-initialised is empty and ready. Finding is O(log n), changing moves
- * what lies behind; n stays near the number of open leases.
+ * Zero-initialised is empty and ready. Each step is O(log n) expected; n stays
+ * near the number of open leases.
  */
+struct spans_node;
 struct spans {
-	struct span *v;
-	size_t n, cap;
+	struct spans_node *root;
+	size_t n;	/* spans */
 	uint64_t total; /* how many numbers are in it */
 };
 
@@ -34,6 +35,9 @@ uint64_t spans_add(struct spans *s, uint64_t a, uint64_t b);
 uint64_t spans_cut(struct spans *s, uint64_t a, uint64_t b);
 /* How many numbers of [a, b) are in it. */
 uint64_t spans_count(const struct spans *s, uint64_t a, uint64_t b);
+/* The first span that ends behind `from`; false when there is none. All of
+ * them: for (at = 0; spans_next(s, at, &v); at = v.b). */
+bool spans_next(const struct spans *s, uint64_t from, struct span *out);
 /* Takes from s all that is in other. */
 void spans_minus(struct spans *s, const struct spans *other);
 

@@ -15,7 +15,7 @@
  * outlives a connection, so that a liar does not come back as a stranger.
  * Pure; owned by struct jobs.
  */
-#define WORKER_MAX 4096 /* remembered; absent ones go first */
+#define WORKER_MAX 16384 /* remembered; absent ones go first */
 
 struct unit;
 

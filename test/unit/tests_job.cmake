@@ -2,6 +2,7 @@
 if(NOT TARGET job_pure)
 	include(${CMAKE_CURRENT_LIST_DIR}/../support/job_pure.cmake)
 endif()
+hn_test(unit test_heap LINKS hn_base)
 hn_test(unit test_lease LINKS job_pure)
 hn_test(unit test_check LINKS job_pure)
 hn_test(unit test_sched LINKS job_pure)
