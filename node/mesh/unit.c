@@ -23,7 +23,7 @@
 
 #define ROBBED_AGAIN_MS 1000
 
-static struct part *part_of(struct job *job, struct worker *w)
+struct part *job_part(struct job *job, struct worker *w)
 {
 	struct part *part;
 
@@ -47,7 +47,7 @@ static struct unit *unit_new(struct job *job, struct worker *w,
 
 	u->id = jobs_fresh_id(job->jobs);
 	u->job = job;
-	u->part = part_of(job, w);
+	u->part = job_part(job, w);
 	u->span = span;
 	u->below = u->audited = u->last = span.a;
 	u->bits = bits;
