@@ -206,8 +206,8 @@ static void op_bad(void *arg, const struct node_id *id, bool proof,
 	struct world *w = arg;
 	struct world_worker *k = &w->w[index_of(w, id)];
 
-	if (k->bad && !w->restarts)
-		world_break(w, "a worker was found bad twice: %s", why);
+	if (k->bad && k->proof && !w->restarts)
+		world_break(w, "a worker was proven bad twice: %s", why);
 	w->save_due = true;
 	k->bad = true;
 	k->proof = proof;

@@ -103,11 +103,12 @@ static void piece_unqueue(struct piece *p)
 	DL_DELETE(p->part->waiting, p);
 }
 
-static void piece_passed(struct piece *p)
+static void piece_passed(struct piece *p, uint64_t now)
 {
 	p->part->rescanned += piece_size(p);
 	p->part->pieces++;
 	p->part->worker->passed++;
+	trust_event(p->part->job->jobs, p->part->worker, SCORE_PIECE, now);
 }
 
 void audit_draw(struct unit *u, uint64_t now)
@@ -120,7 +121,7 @@ void audit_draw(struct unit *u, uint64_t now)
 
 	u->audited = u->below;
 	if (range.a == range.b || !job->kind->shares || u->replica ||
-	    u->part->self || u->part->worker->bad || job->enough ||
+	    u->part->self || u->part->dropped || job->enough ||
 	    !job_is_open(job))
 		return;
 	refill(job, now);
@@ -259,7 +260,7 @@ static void rescanned(struct piece *p, const uint32_t *shares, size_t n,
 			  " of a piece that was scanned again",
 			  at);
 	else if (n == p->n)
-		piece_passed(p);
+		piece_passed(p, now);
 }
 
 void jobs_rescan_end(struct jobs *j, uint64_t check_id, enum err e,
@@ -267,8 +268,10 @@ void jobs_rescan_end(struct jobs *j, uint64_t check_id, enum err e,
 {
 	struct piece *p = running_find(j, check_id);
 
-	if (!p)
+	if (!p) {
+		challenge_scanned(j, check_id, e, shares, n, now);
 		return;
+	}
 	struct job *job = p->part->job;
 	struct pool *pool = job->pool;
 	struct worker *w = p->part->worker;
@@ -316,7 +319,7 @@ static void compare(struct piece *p, struct unit *u, uint64_t now)
 	    check_lacks(u->shares, u->nshares, p->shares, p->n, &b);
 
 	if (!first_lied && !second_lied)
-		piece_passed(p);
+		piece_passed(p, now);
 	piece_free(p);
 	if (first_lied)
 		jobs_drop(j, first, true, now,

@@ -62,6 +62,7 @@ struct jobs *jobs_new(const struct jobs_ops *ops, void *arg,
 	j->arg = arg;
 	j->self = *self;
 	j->judge = judge_reference;
+	trusts_init(&j->trusts);
 	/* Lease ids are never used again, by another start of this node
 	 * neither: jobs_set_marks goes on where that ended. */
 	j->next_id = ops->random(arg) >> 2;
@@ -95,6 +96,7 @@ void jobs_free(struct jobs *j)
 		job_free(j->ended);
 	for (size_t i = 0; i < HN_COUNT(j->pools); i++)
 		pool_release(&j->pools[i]);
+	trusts_release(&j->trusts);
 	free(j);
 }
 
@@ -141,6 +143,7 @@ static void pool_offer(struct jobs *j, struct pool *p,
 	}
 	w->here = true;
 	w->self = node_id_eq(&o->id, &j->self);
+	trust_offered(j, w, now);
 	w->rtt_ms = o->rtt_ms;
 	w->slots = o->slots > SCHED_SLOTS_MAX ? SCHED_SLOTS_MAX
 		   : o->slots		      ? (unsigned)o->slots
@@ -166,6 +169,7 @@ static void pool_gone(struct jobs *j, struct pool *p, const struct node_id *id,
 	if (!w || !w->here)
 		return;
 	w->here = false;
+	challenge_forget(j, w->trust);
 	while (w->units) {
 		struct unit *u = w->units;
 		struct job *job = u->job;
@@ -192,6 +196,7 @@ static void part_drop(struct part *part, const char *why, uint64_t now)
 	struct job *job = part->job;
 	struct unit *u, *next;
 
+	part->dropped = true;
 	DL_FOREACH_SAFE2(part->worker->units, u, next, wnext)
 	{
 		if (u->job == job)
@@ -200,7 +205,6 @@ static void part_drop(struct part *part, const char *why, uint64_t now)
 	audit_forget(part);
 	book_undo(&job->book, &part->did);
 	part->hashes = 0;
-	part->dropped = true;
 	free(part->why);
 	part->why = xstrdup(why);
 }
@@ -223,9 +227,10 @@ void jobs_drop(struct jobs *j, struct worker *w, bool proof, uint64_t now,
 	for (size_t i = 0; i < HN_COUNT(j->pools); i++) {
 		struct worker *same = pool_find(&j->pools[i], &id);
 
-		if (same)
+		if (same && proof)
 			same->bad = true;
 	}
+	challenge_forget(j, w->trust);
 	DL_FOREACH (j->open, job) {
 		DL_FOREACH (job->parts, part) {
 			if (node_id_eq(&part->id, &id))
@@ -235,6 +240,7 @@ void jobs_drop(struct jobs *j, struct worker *w, bool proof, uint64_t now,
 	for (size_t i = 0; i < HN_COUNT(j->pools); i++)
 		pool_count(&j->pools[i]);
 	j->returned = true;
+	trust_event(j, w, proof ? SCORE_PROOF : SCORE_SUSPECT, now);
 	j->ops.peer_bad(j->arg, &id, proof, why);
 }
 
@@ -257,7 +263,6 @@ static void job_free(struct job *job)
 	DL_FOREACH_SAFE (job->closed, u, next_unit)
 		unit_free(u);
 	DL_FOREACH_SAFE (job->parts, part, next_part) {
-		spans_release(&part->did);
 		free(part->why);
 		free(part);
 	}
@@ -284,9 +289,7 @@ static void job_end(struct job *job, enum job_state state, enum err error,
 		unit_close(job->units, true, now);
 	DL_FOREACH (job->parts, part) {
 		audit_forget(part);
-		/* A backup gives its job back with who did what. */
-		if (!job->terms->backup.n)
-			spans_release(&part->did);
+		spans_release(&part->did);
 		part->worker->refs--;
 		part->worker = NULL;
 	}
@@ -398,7 +401,7 @@ static uint32_t scramble(uint32_t x, uint64_t key)
 	return l << 16 | r;
 }
 
-static void draw_id(struct jobs *j, char id[static JOB_ID_SIZE])
+void jobs_draw_id(struct jobs *j, char id[static JOB_ID_SIZE])
 {
 	do
 		snprintf(id, JOB_ID_SIZE, "%08" PRIx32,
@@ -448,7 +451,7 @@ enum err jobs_submit(struct jobs *j, const struct kind *kind, const void *spec,
 	struct job *job = job_new(j, kind, spec);
 
 	job->submitted_at = job->served_at = job->rate_at = now;
-	draw_id(j, job->id);
+	jobs_draw_id(j, job->id);
 
 	const struct span range = job->kind->range(job->spec);
 	book_init(&job->book, range.a, range.b);
@@ -461,12 +464,6 @@ enum err jobs_submit(struct jobs *j, const struct kind *kind, const void *spec,
 
 enum err jobs_cancel(struct jobs *j, const char *id, uint64_t now)
 {
-	return jobs_cancel_because(j, id, "", now);
-}
-
-enum err jobs_cancel_because(struct jobs *j, const char *id, const char *text,
-			     uint64_t now)
-{
 	struct job *job = jobs_find(j, id);
 
 	if (!job)
@@ -474,7 +471,7 @@ enum err jobs_cancel_because(struct jobs *j, const char *id, const char *text,
 	if (job_is_open(job)) {
 		struct pool *pool = job->pool;
 
-		job_end(job, JOB_CANCELED, ERR_CANCELED, text, now);
+		job_end(job, JOB_CANCELED, ERR_CANCELED, "", now);
 		units_feed_all(j, pool, now);
 	}
 	return OK;
@@ -567,6 +564,10 @@ uint64_t jobs_tick(struct jobs *j, uint64_t now)
 		if (lonely < next)
 			next = lonely;
 	}
+	const uint64_t ask = challenges_tick(j, now);
+
+	if (ask < next)
+		next = ask;
 	for (size_t i = 0; i < KIND_COUNT; i++) {
 		units_feed_all(j, &j->pools[i], now);
 		if (units_steal(j, &j->pools[i], now) &&

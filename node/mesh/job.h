@@ -12,6 +12,7 @@
 #include "node/base/fields.h"
 #include "node/base/identity.h"
 #include "node/mesh/lease.h"
+#include "node/mesh/score.h"
 #include "node/mesh/terms.h"
 
 /*
@@ -90,6 +91,9 @@ struct jobs_ops {
 	/* Failed a proof (proof) or is suspect: no work for it any more. */
 	void (*peer_bad)(void *arg, const struct node_id *id, bool proof,
 			 const char *why);
+	/* It was quarantined, let back or barred: jobs_scored_next has it, and
+	 * should be asked at once. NULL is fine. */
+	void (*scored)(void *arg, const struct node_id *id);
 	/* Progress, a hit, or the end of a job: tell the subscribers. */
 	void (*changed)(void *arg, const char *job, bool ended);
 };
@@ -137,8 +141,6 @@ enum err jobs_submit_search(struct jobs *j, const struct search_spec *s,
 			    char id[static JOB_ID_SIZE]) HN_CHECK;
 /* ERR_NOTFOUND; a unique prefix is enough. One that has ended stays so. */
 enum err jobs_cancel(struct jobs *j, const char *id, uint64_t now) HN_CHECK;
-enum err jobs_cancel_because(struct jobs *j, const char *id, const char *text,
-			     uint64_t now) HN_CHECK;
 
 /* A worker's word: all of its lease below `below` is done, with these
  * further shares. The caller has made sure that it comes from the lease's
@@ -170,6 +172,36 @@ uint64_t jobs_tick(struct jobs *j, uint64_t now);
 
 /* Does any open job need this capability? (To follow topics, publish want.) */
 bool jobs_wants(const struct jobs *j, const char *cap);
+
+/*
+ * Scores (score.h). jobs_set_trust and jobs_set_wall come before all else; the
+ * wall clock is told again now and then (ms since 1970, as it is `now`).
+ * Probes of idle peers every interval_ms, 0: none; those on their way out of
+ * quarantine get them in any case; an answer may take timeout_ms beside the
+ * scan itself.
+ */
+void jobs_set_trust(struct jobs *j, const struct score_rules *rules,
+		    uint64_t interval_ms, uint64_t timeout_ms);
+void jobs_set_wall(struct jobs *j, uint64_t unix_ms, uint64_t now);
+/* As an earlier start left it. */
+void jobs_set_score(struct jobs *j, const struct node_id *id,
+		    const struct score *s);
+/* One whose score has changed since it was given last; false: no more. */
+bool jobs_scored_next(struct jobs *j, struct node_id *id, struct score *out);
+/* Proof of a lie came from elsewhere: as if it had been found here. */
+void jobs_bar(struct jobs *j, const struct node_id *id, const char *why,
+	      uint64_t now);
+/* A person lets it back, on probation. */
+void jobs_pardon(struct jobs *j, const struct node_id *id, uint64_t now);
+struct peer_score {
+	struct score score; /* as of now */
+	struct score_rules rules;
+	uint64_t wall_ms;
+	uint64_t rate; /* measured H/s; 0: none */
+};
+/* False: a stranger; *out is one, too. */
+bool jobs_score(const struct jobs *j, const struct node_id *id, uint64_t now,
+		struct peer_score *out);
 
 /* Snapshots for people and scripts: the replies of job.list, job.show and
  * the chunks of job.watch. */

@@ -9,6 +9,7 @@
 #include "node/mesh/check.h"
 #include "node/mesh/kind.h"
 #include "node/mesh/lease.h"
+#include "node/mesh/trust.h"
 #include "node/mesh/worker.h"
 
 /*
@@ -105,7 +106,6 @@ struct job {
 	size_t nunits, nclosed;
 	uint64_t done_units, failed_units, cut_units, cut_nonces;
 	uint64_t late, rehashed;
-	uint64_t twice; /* done by two coordinators: see jobs_merge */
 
 	double tokens; /* nonces that may be re-scanned now */
 	uint64_t tokens_at;
@@ -127,6 +127,7 @@ struct jobs {
 	uint64_t next_id;
 	uint64_t next_job, job_key; /* of their ids */
 	struct pool pools[KIND_COUNT];
+	struct trusts trusts;
 	struct unit *leases; /* by id; open, and closed ones of open jobs */
 	struct job *open, *ended; /* oldest first */
 	size_t nopen, nended;
@@ -149,12 +150,11 @@ struct job *job_new(struct jobs *j, const struct kind *kind, const void *spec);
 void jobs_drop(struct jobs *j, struct worker *w, bool proof, uint64_t now,
 	       const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 uint64_t jobs_fresh_id(struct jobs *j);
+void jobs_draw_id(struct jobs *j, char id[static JOB_ID_SIZE]); /* a job's */
 /* By its id or a unique prefix; NULL. */
 struct job *jobs_find(const struct jobs *j, const char *id);
 
 /* unit.c */
-/* w's part in the job, made when there is none. */
-struct part *job_part(struct job *job, struct worker *w);
 /* Fills the free slots of one worker, of all. */
 void units_feed(struct jobs *j, struct pool *p, struct worker *w, uint64_t now);
 void units_feed_all(struct jobs *j, struct pool *p, uint64_t now);

@@ -62,6 +62,15 @@ const char *score_event_str(enum score_event e)
 	return e < SCORE_EVENTS ? events[e].name : "unknown";
 }
 
+enum score_event score_event_of(enum err e)
+{
+	if (e == OK)
+		return SCORE_UNIT;
+	if (e == ERR_BUSY || e == ERR_CANCELED)
+		return SCORE_BUSY;
+	return e == ERR_GONE ? SCORE_GONE : SCORE_FAILED;
+}
+
 const char *score_state_str(enum score_state s)
 {
 	switch (s) {

@@ -48,6 +48,8 @@ enum score_event {
 	SCORE_EVENTS
 };
 const char *score_event_str(enum score_event e);
+/* What the end of a lease is. */
+enum score_event score_event_of(enum err e);
 
 enum score_state {
 	SCORE_NEW,

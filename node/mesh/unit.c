@@ -23,13 +23,22 @@
 
 #define ROBBED_AGAIN_MS 1000
 
-struct part *job_part(struct job *job, struct worker *w)
+static struct part *part_find(struct job *job, const struct worker *w)
 {
 	struct part *part;
 
 	DL_FOREACH (job->parts, part)
 		if (part->worker == w)
 			return part;
+	return NULL;
+}
+
+static struct part *part_of(struct job *job, struct worker *w)
+{
+	struct part *part = part_find(job, w);
+
+	if (part)
+		return part;
 	part = HN_NEW(struct part);
 	part->job = job;
 	part->worker = w;
@@ -47,7 +56,7 @@ static struct unit *unit_new(struct job *job, struct worker *w,
 
 	u->id = jobs_fresh_id(job->jobs);
 	u->job = job;
-	u->part = job_part(job, w);
+	u->part = part_of(job, w);
 	u->span = span;
 	u->below = u->audited = u->last = span.a;
 	u->bits = bits;
@@ -206,6 +215,14 @@ static bool give_unit(struct job *job, struct worker *w, uint64_t now)
 			 now);
 }
 
+/* A suspect that was let back does no more for the job where it failed. */
+static bool was_dropped(struct job *job, const struct worker *w)
+{
+	const struct part *part = part_find(job, w);
+
+	return part && part->dropped;
+}
+
 /* One more unit for w; false when there is none or it was not taken. */
 static bool give(struct jobs *j, struct pool *p, struct worker *w, uint64_t now)
 {
@@ -214,7 +231,7 @@ static bool give(struct jobs *j, struct pool *p, struct worker *w, uint64_t now)
 	size_t n = 0;
 
 	DL_FOREACH (j->open, job) {
-		if (job->pool != p)
+		if (job->pool != p || was_dropped(job, w))
 			continue;
 		if (job->nreplicas && give_replica(job, w, now))
 			return true;
@@ -434,7 +451,11 @@ void jobs_progress(struct jobs *j, uint64_t lease_id, uint64_t below,
 
 	HASH_FIND(hh, j->leases, &lease_id, sizeof(lease_id), u);
 	/* What was said before is no news: a message came twice. */
-	if (!u || u->part->worker->bad || below <= u->below)
+	if (!u) {
+		challenge_progress(j, lease_id, below, shares, n, now);
+		return;
+	}
+	if (u->part->dropped || below <= u->below)
 		return;
 	/* The reply to a replica is compared once, when it ends. */
 	if (u->replica && !u->open)
@@ -459,6 +480,8 @@ void jobs_lease_end(struct jobs *j, uint64_t lease_id, enum err e,
 	struct unit *u;
 
 	HASH_FIND(hh, j->leases, &lease_id, sizeof(lease_id), u);
+	if (!u)
+		challenge_end(j, lease_id, e, now);
 	if (!u || !u->open)
 		return;
 	struct job *job = u->job;
@@ -478,6 +501,7 @@ void jobs_lease_end(struct jobs *j, uint64_t lease_id, enum err e,
 			u->part->units++;
 		else
 			worker_failed(w, WORKER_REST_MS, now);
+		trust_event(j, w, score_event_of(e), now);
 		if (e == ERR_GONE)
 			part_lost(u->part, "its session ended");
 		unit_close(u, false, now);
@@ -492,7 +516,7 @@ void jobs_lie(struct jobs *j, uint64_t lease_id, const char *why, uint64_t now)
 	struct unit *u;
 
 	HASH_FIND(hh, j->leases, &lease_id, sizeof(lease_id), u);
-	if (!u || u->part->worker->bad)
+	if (!u || u->part->dropped)
 		return;
 	struct job *job = u->job;
 	struct pool *pool = job->pool;
@@ -510,7 +534,6 @@ void units_expire(struct jobs *j, struct pool *p, uint64_t now)
 {
 	struct worker *w, *next;
 
-	(void)j;
 	HASH_ITER (hh, p->by_id, w, next) {
 		if (!w->units)
 			continue;
@@ -522,6 +545,7 @@ void units_expire(struct jobs *j, struct pool *p, uint64_t now)
 		if (!silent && now - head->turn_at < patience)
 			continue;
 		worker_failed(w, WORKER_SILENT_REST_MS, now);
+		trust_event(j, w, SCORE_SILENT, now);
 		part_lost(head->part, "silent for %" PRIu64 " s",
 			  (now - w->heard_at) / 1000);
 		do {

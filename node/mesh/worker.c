@@ -3,6 +3,7 @@
 
 #include "node/base/mem.h"
 #include "node/mesh/sched.h"
+#include "node/mesh/trust.h"
 
 #include <stdlib.h>
 
@@ -71,7 +72,7 @@ struct worker *pool_add(struct pool *p, const struct node_id *id)
 
 static bool worker_usable(const struct worker *w)
 {
-	return w->here && !w->bad && !w->streak;
+	return w->here && !w->bad && !w->streak && trust_may_work(w->trust);
 }
 
 void pool_count(struct pool *p)
@@ -96,7 +97,8 @@ bool worker_free(const struct worker *w, uint64_t now)
 	/* One that failed gets one unit, and the others when that is well. */
 	const unsigned slots = w->streak ? 1 : w->slots;
 
-	return w->here && !w->bad && w->held < slots && now >= w->resume_at;
+	return w->here && !w->bad && w->held < slots && now >= w->resume_at &&
+	       trust_may_work(w->trust);
 }
 
 void worker_announce(struct worker *w, uint64_t rate)

@@ -17,6 +17,7 @@
  */
 #define WORKER_MAX 16384 /* remembered; absent ones go first */
 
+struct trust;
 struct unit;
 
 struct worker {
@@ -40,6 +41,8 @@ struct worker {
 	uint64_t resume_at; /* no work before */
 	uint64_t robbed_at; /* when a begun unit was last taken from it */
 	uint64_t passed;    /* pieces that proved right: 0 is a stranger */
+
+	struct trust *trust; /* NULL: ourselves; owned by struct jobs */
 
 	struct unit *units; /* in its hands, oldest first */
 	unsigned held;
