@@ -263,6 +263,7 @@ static void job_free(struct job *job)
 	DL_FOREACH_SAFE (job->closed, u, next_unit)
 		unit_free(u);
 	DL_FOREACH_SAFE (job->parts, part, next_part) {
+		spans_release(&part->did);
 		free(part->why);
 		free(part);
 	}
@@ -289,7 +290,9 @@ static void job_end(struct job *job, enum job_state state, enum err error,
 		unit_close(job->units, true, now);
 	DL_FOREACH (job->parts, part) {
 		audit_forget(part);
-		spans_release(&part->did);
+		/* A backup gives its job back with who did what. */
+		if (!job->terms->backup.n)
+			spans_release(&part->did);
 		part->worker->refs--;
 		part->worker = NULL;
 	}
@@ -464,6 +467,12 @@ enum err jobs_submit(struct jobs *j, const struct kind *kind, const void *spec,
 
 enum err jobs_cancel(struct jobs *j, const char *id, uint64_t now)
 {
+	return jobs_cancel_because(j, id, "", now);
+}
+
+enum err jobs_cancel_because(struct jobs *j, const char *id, const char *text,
+			     uint64_t now)
+{
 	struct job *job = jobs_find(j, id);
 
 	if (!job)
@@ -471,7 +480,7 @@ enum err jobs_cancel(struct jobs *j, const char *id, uint64_t now)
 	if (job_is_open(job)) {
 		struct pool *pool = job->pool;
 
-		job_end(job, JOB_CANCELED, ERR_CANCELED, "", now);
+		job_end(job, JOB_CANCELED, ERR_CANCELED, text, now);
 		units_feed_all(j, pool, now);
 	}
 	return OK;

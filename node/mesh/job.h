@@ -141,6 +141,8 @@ enum err jobs_submit_search(struct jobs *j, const struct search_spec *s,
 			    char id[static JOB_ID_SIZE]) HN_CHECK;
 /* ERR_NOTFOUND; a unique prefix is enough. One that has ended stays so. */
 enum err jobs_cancel(struct jobs *j, const char *id, uint64_t now) HN_CHECK;
+enum err jobs_cancel_because(struct jobs *j, const char *id, const char *text,
+			     uint64_t now) HN_CHECK;
 
 /* A worker's word: all of its lease below `below` is done, with these
  * further shares. The caller has made sure that it comes from the lease's

@@ -106,6 +106,7 @@ struct job {
 	size_t nunits, nclosed;
 	uint64_t done_units, failed_units, cut_units, cut_nonces;
 	uint64_t late, rehashed;
+	uint64_t twice; /* done by two coordinators: see jobs_merge */
 
 	double tokens; /* nonces that may be re-scanned now */
 	uint64_t tokens_at;
@@ -155,6 +156,8 @@ void jobs_draw_id(struct jobs *j, char id[static JOB_ID_SIZE]); /* a job's */
 struct job *jobs_find(const struct jobs *j, const char *id);
 
 /* unit.c */
+/* w's part in the job, made when there is none. */
+struct part *job_part(struct job *job, struct worker *w);
 /* Fills the free slots of one worker, of all. */
 void units_feed(struct jobs *j, struct pool *p, struct worker *w, uint64_t now);
 void units_feed_all(struct jobs *j, struct pool *p, uint64_t now);

@@ -9,6 +9,7 @@
  */
 #include "node/mesh/job_save.h"
 #include "node/mesh/job_impl.h"
+#include "node/mesh/job_saved.h"
 
 #include "node/base/mem.h"
 
@@ -31,16 +32,6 @@
 	       */
 #define MS_MAX (UINT64_C(1) << 53)
 
-struct saved_part {
-	uint8_t id[NODE_ID_SIZE];
-	struct u32s did; /* borders; of an open job */
-	uint64_t hashes;
-	double expected, next;
-	uint64_t shares, units, late, rescanned, pieces, busy_ms;
-	bool self, dropped, lost;
-	char *why;
-};
-
 static const struct field saved_part_fields[] = {
     FIELD_FIXED(struct saved_part, id, "node id"),
     FIELD_U32S(struct saved_part, did, BORDERS_MAX,
@@ -62,11 +53,6 @@ static const struct field saved_part_fields[] = {
 static const struct message saved_part_message =
     MESSAGE("job_saved_part", struct saved_part, saved_part_fields);
 
-struct saved_unit {
-	uint64_t lease, start, end, below, part;
-	bool done;
-};
-
 static const struct field saved_unit_fields[] = {
     FIELD_U64(struct saved_unit, lease, 0, "lease id"),
     FIELD_U64(struct saved_unit, start, NONCES, "first nonce"),
@@ -77,19 +63,6 @@ static const struct field saved_unit_fields[] = {
 };
 static const struct message saved_unit_message =
     MESSAGE("job_saved_unit", struct saved_unit, saved_unit_fields);
-
-struct job_saved {
-	char *job, *kind;
-	struct bytes spec;
-	uint64_t state;
-	char *error, *text;
-	uint64_t ms, hashes;
-	struct u32s hits;
-	struct bytes by; /* per hit: two bytes, position of its finder */
-	struct list parts, units;
-	uint64_t done_units, failed_units, cut_units, cut_nonces, late,
-	    rehashed;
-};
 
 static const struct field job_saved_fields[] = {
     FIELD_STR(struct job_saved, job, JOB_ID_SIZE - 1, "job id"),
@@ -113,6 +86,8 @@ static const struct field job_saved_fields[] = {
     FIELD_U64(struct job_saved, cut_nonces, 0, "nonces in them"),
     FIELD_U64(struct job_saved, late, 0, "hashes done twice"),
     FIELD_U64(struct job_saved, rehashed, 0, "shares hashed again"),
+    FIELD_U64(struct job_saved, twice, 0,
+	      "nonces that its submitter and its backup both had done"),
 };
 const struct message job_saved_message =
     MESSAGE("job_saved", struct job_saved, job_saved_fields);
@@ -148,7 +123,7 @@ static void save_part(const struct part *part, size_t *room, uint64_t now,
 {
 	memcpy(out->id, part->id.b, sizeof(out->id));
 	out->hashes = part->hashes;
-	if (job_is_open(part->job)) {
+	if (job_is_open(part->job) || part->did.n) {
 		out->hashes = borders_of(&part->did, *room, a, &out->did);
 		*room -= out->did.n;
 	}
@@ -295,6 +270,7 @@ enum err jobs_save(const struct jobs *j, const char *id, uint64_t now,
 	    .cut_nonces = job->cut_nonces,
 	    .late = job->late,
 	    .rehashed = job->rehashed,
+	    .twice = job->twice,
 	};
 
 	count_open(job, &s);
@@ -307,10 +283,8 @@ enum err jobs_save(const struct jobs *j, const char *id, uint64_t now,
 
 /* Restoring: first all is looked at, then the job is made. */
 
-/* The spans between borders, added to s; false when one leaves the range, is
- * empty, or meets what is in s already. */
-static bool borders_add(const struct u32s *borders, struct span range,
-			struct spans *s, struct spans *too)
+bool borders_add(const struct u32s *borders, struct span range, struct spans *s,
+		 struct spans *too)
 {
 	for (size_t i = 0; i < borders->n; i += 2) {
 		const uint64_t a = borders->items[i];
@@ -343,9 +317,9 @@ static enum err parts_check(const struct job_saved *s, struct span range,
 		const uint64_t before = done.total;
 
 		good = is_amount(p[i].expected) && is_amount(p[i].next) &&
-		       (open || !p[i].did.n) &&
 		       borders_add(&p[i].did, range, &done, NULL) &&
-		       (!open || done.total - before == p[i].hashes) &&
+		       ((!open && !p[i].did.n) ||
+			done.total - before == p[i].hashes) &&
 		       (!p[i].dropped || !p[i].hashes);
 		sum += p[i].hashes;
 		for (size_t k = 0; k < i && good; k++)
@@ -412,13 +386,12 @@ static bool id_ok(const char *id)
 	return id && strlen(id) == 8 && strspn(id, "0123456789abcdef") == 8;
 }
 
-/* A saved job of this kind that is whole, and there is room for it. */
+/* A saved job of this kind that is whole. */
 static enum err saved_check(const struct jobs *j, const struct job_saved *s,
 			    const struct kind *kind, const void *spec,
 			    struct buf *why)
 {
 	const struct span range = kind->range(spec);
-	const bool open = s->state <= JOB_RUNNING;
 
 	enum err e = parts_check(s, range, why);
 	if (!e)
@@ -432,11 +405,17 @@ static enum err saved_check(const struct jobs *j, const struct job_saved *s,
 		buf_add_str(why, "its state and its error do not agree");
 		return ERR_PROTO;
 	}
+	return OK;
+}
+
+static enum err room_check(const struct jobs *j, const struct job_saved *s,
+			   struct buf *why)
+{
 	if (jobs_find(j, s->job)) {
 		buf_printf(why, "there is a job %s already", s->job);
 		return ERR_EXISTS;
 	}
-	if (open && j->nopen >= JOB_MAX_OPEN) {
+	if (s->state <= JOB_RUNNING && j->nopen >= JOB_MAX_OPEN) {
 		buf_printf(why, "%d jobs are open already", JOB_MAX_OPEN);
 		return ERR_BUSY;
 	}
@@ -462,10 +441,9 @@ static struct part *restore_part(struct job *job, const struct saved_part *s)
 		w->refs++;
 		w->self = node_id_eq(&part->id, &job->jobs->self);
 		part->worker = w;
-		borders_add(&s->did,
-			    (struct span){job->book.start, job->book.end},
-			    &part->did, &job->book.done);
 	}
+	borders_add(&s->did, (struct span){job->book.start, job->book.end},
+		    &part->did, open ? &job->book.done : NULL);
 	part->hashes = s->hashes;
 	part->evidence = (struct evidence){
 	    .expected = s->expected, .reported = s->shares, .next = s->next};
@@ -474,7 +452,7 @@ static struct part *restore_part(struct job *job, const struct saved_part *s)
 	part->rescanned = s->rescanned;
 	part->pieces = s->pieces;
 	part->busy_ms = s->busy_ms;
-	part->self = s->self;
+	part->self = node_id_eq(&part->id, &job->jobs->self);
 	part->dropped = s->dropped;
 	part->lost = s->lost;
 	part->why = s->why ? xstrdup(s->why) : NULL;
@@ -553,6 +531,7 @@ static void restore_counts(struct job *job, const struct job_saved *s)
 	job->cut_nonces = s->cut_nonces;
 	job->late = s->late;
 	job->rehashed = s->rehashed;
+	job->twice = s->twice;
 }
 
 /* All is well with s. */
@@ -584,25 +563,39 @@ static void restore(struct jobs *j, const struct job_saved *s,
 	}
 }
 
+enum err saved_read(const struct jobs *j, const void *p, size_t n,
+		    struct arena *a, struct job_saved *s,
+		    const struct kind **kind, void **spec, struct buf *why)
+{
+	enum err e = fields_unpack(&job_saved_message, p, n, a, s);
+
+	*kind = e ? NULL : kind_find(s->kind);
+	if (!e && (!*kind || !id_ok(s->job)))
+		e = ERR_PROTO;
+	*spec = e ? NULL : arena_alloc(a, (*kind)->spec_size);
+	if (!e)
+		e = fields_unpack((*kind)->spec, s->spec.p, s->spec.n, a,
+				  *spec);
+	if (e)
+		buf_add_str(why, "it is no job that this program knows");
+	else if ((*kind)->spec_check(*spec, why))
+		e = ERR_PROTO;
+	else
+		e = saved_check(j, s, *kind, *spec, why);
+	return e;
+}
+
 enum err jobs_restore(struct jobs *j, const void *p, size_t n, uint64_t now,
 		      struct buf *why, char id[static JOB_ID_SIZE])
 {
+	const struct kind *kind;
 	struct arena a = {0};
 	struct job_saved s;
+	void *spec;
 
-	enum err e = fields_unpack(&job_saved_message, p, n, &a, &s);
-	const struct kind *kind = e ? NULL : kind_find(s.kind);
-	if (!e && (!kind || !id_ok(s.job)))
-		e = ERR_PROTO;
-	void *spec = e ? NULL : arena_alloc(&a, kind->spec_size);
+	enum err e = saved_read(j, p, n, &a, &s, &kind, &spec, why);
 	if (!e)
-		e = fields_unpack(kind->spec, s.spec.p, s.spec.n, &a, spec);
-	if (e)
-		buf_add_str(why, "it is no job that this program knows");
-	else if (kind->spec_check(spec, why))
-		e = ERR_PROTO;
-	else
-		e = saved_check(j, &s, kind, spec, why);
+		e = room_check(j, &s, why);
 	if (!e) {
 		restore(j, &s, kind, spec, now);
 		memcpy(id, s.job, strlen(s.job) + 1);

@@ -42,6 +42,23 @@ enum err jobs_save(const struct jobs *j, const char *id, uint64_t now,
 enum err jobs_restore(struct jobs *j, const void *p, size_t n, uint64_t now,
 		      struct buf *why, char id[static JOB_ID_SIZE]) HN_CHECK;
 
+/*
+ * Joins what another node did of a job that is open here (its backup, which
+ * took it over while we were gone or cut off). Nonces that nobody here had done
+ * count now, for whoever did them there; each is counted once, whoever was
+ * first. had: how many of them it had from us when it took over; what both did
+ * beyond that is counted as done twice, added to the job and told in *twice.
+ * Hits are hashed again, and end the job where they would have. ERR_NOTFOUND:
+ * no such job; ERR_EXISTS: it has ended here; ERR_PROTO, ERR_LIMIT: these are
+ * not its bytes. Call jobs_tick soon.
+ */
+enum err jobs_merge(struct jobs *j, const void *p, size_t n, uint64_t had,
+		    uint64_t now, struct buf *why, uint64_t *twice) HN_CHECK;
+/* Which node takes it over; false: none was named, or no such job. */
+bool jobs_backup(const struct jobs *j, const char *id, struct node_id *out);
+/* How many nonces of it are done. */
+uint64_t jobs_done(const struct jobs *j, const char *id);
+
 /* Forgets an ended job; an open or unknown one stays as it is. */
 void jobs_forget(struct jobs *j, const char *id);
 

@@ -33,7 +33,7 @@ static struct part *part_find(struct job *job, const struct worker *w)
 	return NULL;
 }
 
-static struct part *part_of(struct job *job, struct worker *w)
+struct part *job_part(struct job *job, struct worker *w)
 {
 	struct part *part = part_find(job, w);
 
@@ -56,7 +56,7 @@ static struct unit *unit_new(struct job *job, struct worker *w,
 
 	u->id = jobs_fresh_id(job->jobs);
 	u->job = job;
-	u->part = part_of(job, w);
+	u->part = job_part(job, w);
 	u->span = span;
 	u->below = u->audited = u->last = span.a;
 	u->bits = bits;
