@@ -5,10 +5,9 @@
  * the totals stay right; the evidence of a peer's work over there comes along
  * in proportion to what of it is new here.
  */
+#include "node/base/mem.h"
 #include "node/mesh/job_save.h"
 #include "node/mesh/job_saved.h"
-
-#include "node/base/mem.h"
 
 #include <utlist.h>
 
@@ -33,9 +32,10 @@ static uint64_t join_part(struct job *job, const struct saved_part *s)
 	struct part *part = job_part(job, w);
 
 	borders_add(&s->did, range, &did, NULL);
-	for (size_t i = 0; i < did.n; i++)
-		fresh += book_done(&job->book, did.v[i].a, did.v[i].b, false,
-				   &part->did);
+	struct span v;
+
+	for (uint64_t at = 0; spans_next(&did, at, &v); at = v.b)
+		fresh += book_done(&job->book, v.a, v.b, false, &part->did);
 	const uint64_t both = did.total - fresh;
 	const double new = (double)fresh / (double)s->hashes;
 

@@ -9,9 +9,9 @@
  */
 #include "node/mesh/job_save.h"
 #include "node/mesh/job_impl.h"
-#include "node/mesh/job_saved.h"
 
 #include "node/base/mem.h"
+#include "node/mesh/job_saved.h"
 
 #include <utlist.h>
 
