@@ -20,6 +20,7 @@
  * the other's author did not do the work, whoever scanned the first.
  */
 #define CHECK_PER_UNIT 100   /* one part in so many is scanned again */
+#define CHECK_SMALL 100000   /* nonces: a unit of no more is, wholly */
 #define CHECK_PIECES_MAX 96  /* of one unit */
 #define CHECK_PIECE_MIN 1024 /* nonces: less is not worth a message */
 #define CHECK_DOUBT 1e-9     /* suspicion begins below */
@@ -50,6 +51,56 @@ bool evidence_gap(uint64_t gap, unsigned bits, double expected);
 /* P(X <= n) of a Poisson variable; exact to about 1e-12 relative below the
  * mean, 1 at or above it. */
 double poisson_at_most(double mean, uint64_t n);
+/* P(X > n), exact on both sides of the mean. */
+double poisson_above(double mean, uint64_t n);
+
+/* What all jobs together say of one peer: the evidence outlives a job, so
+ * that little left out of each of many is seen as well. Plain numbers, to be
+ * saved as they are. Zero-initialised is ready. */
+struct evidence_total {
+	struct evidence e;
+	uint64_t hashes;    /* nonces that it says it has done */
+	uint64_t units;	    /* that it has ended */
+	uint64_t rescanned; /* nonces that were held against another's list */
+	uint64_t pieces;    /* in so many pieces, all of which agreed */
+	double weight;	    /* of them: the sum of check_weight */
+	uint64_t checks;    /* of them work whose answer was known */
+	uint64_t failures;  /* lies, proven or suspected */
+};
+
+/*
+ * Chances to stay unseen. Each is the probability that one kind of evidence
+ * says nothing of a peer that cheats in the stated way, if the model in
+ * CHECKING.md holds: shares fall like rain, 2^-k to the nonce, and nobody
+ * knows beforehand where we look. x is the part left out or falsified, 0..1.
+ */
+/* What one piece of so many nonces at k = bits can show: the chance that
+ * there is a share in it, 1 - exp(-nonces / 2^k). A piece of D15 has a
+ * quarter of a share: 0.2212. */
+double check_weight(uint64_t nonces, unsigned bits);
+/* (b): after so many pieces of that weight altogether. An upper bound, reached
+ * when what is left out lies in one stretch: D15's (1 - 0.22 x)^s. */
+double unseen_by_pieces(double x, double pieces, double weight);
+/* (b) of one unit whose first or last part x is left out, exactly: its pieces
+ * lie one in each of as many equal strata, so a stretch meets its share of
+ * them for certain. `weight` is that of one piece. Below the bound above. */
+double unseen_in_stretch(double x, double pieces, double weight);
+/* (b) when what is left out is scattered finer than a piece, or single shares
+ * are kept back; `shares` are expected where was looked again. */
+double unseen_if_scattered(double x, double shares);
+/* (c): one test, after so many expected shares, however it is left out. */
+double unseen_by_count(double x, double expected);
+/* (d): one stretch in which `gap` shares were to be expected, after so many
+ * expected in all. */
+double unseen_by_gap(double gap, double expected);
+/* (a): each of n reported shares is false with chance x and is one by luck
+ * with 2^-k; so for invented nonces and for flipped bits. */
+double unseen_if_false(double x, double n, unsigned bits);
+/* `bad` of `all` answers are false, and `opened` different ones, drawn
+ * afterwards, are computed again. */
+double unseen_by_opening(uint64_t all, uint64_t bad, uint64_t opened);
+/* A winner kept back: seen only where it is scanned again. */
+double unseen_winner(double rescanned);
 
 /*
  * Draws the pieces of [a, b), done at k = bits, that are scanned again:
@@ -71,16 +122,30 @@ const uint32_t *check_within(const uint32_t *list, size_t n, struct span s,
 bool check_lacks(const uint32_t *have, size_t n, const uint32_t *all, size_t m,
 		 uint32_t *which);
 
-/* D15's sentence with its numbers. */
+/* D15's sentences with their numbers. */
 struct check_report {
-	uint64_t foreign; /* hashes done by others */
-	uint64_t own;	  /* and by ourselves */
-	uint64_t rescanned;
-	uint64_t pieces, fewest; /* in all; of the least checked peer */
+	uint64_t foreign;   /* hashes done by others */
+	uint64_t own;	    /* and by ourselves */
+	uint64_t rescanned; /* of the others' work: by us and by replicas */
+	uint64_t pieces;
 	uint64_t expected, reported;
+	uint64_t scanned; /* nonces that we scanned for it */
+	uint64_t given;	  /* nonces that others did twice for it */
+	uint64_t checks, checks_passed; /* units whose answer was known */
+	uint64_t replicas; /* units of others done again and compared */
+	/* Of the peer that we know least about: its pieces and their weight,
+	 * and the chance that it left out so much and was not seen. */
+	uint64_t fewest;
+	double unseen_1, unseen_10, unseen_50;
 };
+/* Takes one more peer into account; pieces and weight are what was looked at
+ * of its work, e its lists. */
+void check_peer(struct check_report *r, uint64_t pieces, double weight,
+		const struct evidence *e);
 /* c: the fraction re-scanned of what others did; 1 when all was our own. */
 double check_fraction(const struct check_report *r);
+/* What it cost, as a share of the work. */
+double check_cost(const struct check_report *r);
 void check_note(const struct check_report *r, struct buf *out);
 
 #endif

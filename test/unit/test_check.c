@@ -178,6 +178,192 @@ static void test_pieces_of_odd_ranges(void **state)
 			 1);
 }
 
+static void test_poisson_above_is_the_rest(void **state)
+{
+	static const struct {
+		double mean;
+		unsigned n;
+	} rows[] = {{0.5, 0}, {0.5, 3}, {21, 10},
+		    {21, 21}, {21, 40}, {900, 990}};
+
+	(void)state;
+	for (size_t i = 0; i < HN_COUNT(rows); i++) {
+		double want = 0;
+
+		for (unsigned k = rows[i].n + 1; k < rows[i].n + 500; k++)
+			want += exp(-rows[i].mean + k * log(rows[i].mean) -
+				    lgamma(k + 1.0));
+		const double got = poisson_above(rows[i].mean, rows[i].n);
+		assert_true(fabs(got / want - 1) < 1e-9);
+	}
+	assert_true(poisson_above(0, 0) == 0);
+}
+
+/* Looks at one unit as the submitter does, of a peer that left `lost` out of
+ * it; true when a piece has a share that it did not report. */
+static bool piece_shows(struct span range, struct span lost, unsigned bits,
+			uint64_t *seed, size_t *n)
+{
+	struct span out[CHECK_PIECES_MAX];
+	bool seen = false;
+
+	*n = check_draw(range, bits, (range.b - range.a) / 100, random64, seed,
+			out, HN_COUNT(out));
+	for (size_t i = 0; i < *n; i++) {
+		const uint64_t a = out[i].a > lost.a ? out[i].a : lost.a;
+		const uint64_t b = out[i].b < lost.b ? out[i].b : lost.b;
+
+		if (a < b && uniform(seed) < check_weight(b - a, bits))
+			seen = true;
+	}
+	return seen;
+}
+
+static void test_pieces_show_what_the_formula_says(void **state)
+{
+	const unsigned bits = 16;
+	const struct span range = {0, UINT64_C(1000) << 16};
+	const int runs = 40000;
+	uint64_t seed = 12;
+
+	(void)state;
+	for (int k = 0; k < 2; k++) {
+		const double x = k ? 0.1 : 0.02;
+		const struct span lost = {(uint64_t)((1 - x) * (double)range.b),
+					  range.b};
+		double pieces = 0, unseen = 0;
+
+		for (int i = 0; i < runs; i++) {
+			size_t n;
+
+			unseen += !piece_shows(range, lost, bits, &seed, &n);
+			pieces += (double)n;
+		}
+		pieces /= runs;
+		unseen /= runs;
+		const double weight = check_weight(1u << 14, bits);
+		const double most =
+		    unseen_by_pieces(x, pieces, pieces * weight);
+		const double want = unseen_in_stretch(x, pieces, weight);
+		const double sigma = sqrt(want * (1 - want) / runs);
+
+		assert_true(want < most && most < want + 0.05);
+		/* Pieces reach a little over the border: some 1 %. */
+		assert_true(fabs(unseen - want) < 4 * sigma + 0.005);
+	}
+	/* D15's numbers. */
+	assert_true(fabs(check_weight(1u << 14, 16) - 0.2212) < 1e-4);
+	assert_true(fabs(unseen_by_pieces(0.1, 100, 22.12) -
+			 pow(1 - 0.02212, 100)) < 1e-12);
+	assert_true(unseen_by_pieces(0.5, 0, 0) == 1);
+	assert_true(unseen_by_pieces(1, 3, 3) == 0);
+	/* Scattered is seen sooner than in one stretch. */
+	assert_true(unseen_if_scattered(0.1, 25) <
+		    unseen_by_pieces(0.1, 100, 22.12));
+}
+
+static uint64_t poisson_draw(double mean, uint64_t *seed)
+{
+	uint64_t n = 0;
+
+	for (double t = 0; (t -= log(1 - uniform(seed))) < mean;)
+		n++;
+	return n;
+}
+
+static void test_counts_show_what_the_formula_says(void **state)
+{
+	const int runs = 1000;
+	const double n = 5000, x = 0.1;
+	uint64_t seed = 4;
+	int unseen = 0;
+
+	(void)state;
+	for (int i = 0; i < runs; i++)
+		unseen +=
+		    poisson_at_most(n, poisson_draw((1 - x) * n, &seed)) >=
+		    CHECK_DOUBT;
+	const double want = unseen_by_count(x, n);
+
+	assert_true(fabs((double)unseen / runs - want) <
+		    4 * sqrt(want * (1 - want) / runs));
+	/* Five thousand shares are what a tenth needs; a half needs few. */
+	assert_true(want > 0.05 && want < 0.3);
+	assert_true(unseen_by_count(0.1, 2000) > 0.9);
+	assert_true(unseen_by_count(0.5, 500) < 1e-3);
+	/* Who does its work is not suspected; too few say nothing. */
+	assert_true(unseen_by_count(0, 5000) > 1 - 2e-9);
+	assert_true(unseen_by_count(1, 20) == 1);
+	assert_true(unseen_by_count(1, 21) < 1e-9);
+}
+
+static void test_gaps_show_what_the_formula_says(void **state)
+{
+	const int runs = 100000;
+	const double gap = 26, n = 1000;
+	uint64_t seed = 8;
+	int unseen = 0;
+
+	(void)state;
+	for (int i = 0; i < runs; i++) {
+		const double more = -log(1 - uniform(&seed));
+
+		unseen +=
+		    !evidence_gap((uint64_t)((gap + more) * 65536), 16, n);
+	}
+	const double want = unseen_by_gap(gap, n);
+
+	assert_true(fabs((double)unseen / runs - want) <
+		    4 * sqrt(want * (1 - want) / runs) + 1e-4);
+	assert_true(unseen_by_gap(30, n) == 0);
+	assert_true(unseen_by_gap(1, n) > 0.999999);
+}
+
+static void test_openings_show_what_the_formula_says(void **state)
+{
+	(void)state;
+	/* 10 of 1000 false, 200 opened: by hand, one draw after the other. */
+	double want = 1;
+
+	for (int i = 0; i < 200; i++)
+		want *= (990.0 - i) / (1000.0 - i);
+	assert_true(fabs(unseen_by_opening(1000, 10, 200) / want - 1) < 1e-9);
+	assert_true(unseen_by_opening(1000, 0, 200) == 1);
+	assert_true(unseen_by_opening(1000, 10, 0) == 1);
+	assert_true(unseen_by_opening(1000, 801, 200) == 0);
+	/* One false share in a thousand, all hashed again. */
+	assert_true(fabs(unseen_if_false(0.001, 1000, 16) - exp(-1)) < 1e-3);
+	assert_true(unseen_if_false(0.5, 100, 0) == 1);
+	assert_true(fabs(unseen_winner(0.01) - 0.99) < 1e-12);
+}
+
+/* One fiftieth left out of each of many small jobs: none shows it alone. */
+static void test_all_jobs_together_show_a_little(void **state)
+{
+	struct evidence total = {0};
+	uint64_t seed = 3;
+	int jobs = 0;
+
+	(void)state;
+	for (bool low = false; !low && jobs < 1000; jobs++) {
+		struct evidence job = {0};
+		const uint64_t got = poisson_draw(980, &seed);
+
+		evidence_add(&job, 1000 << 16, 16, got);
+		evidence_add(&total, 1000 << 16, 16, got);
+		assert_false(evidence_low(&job));
+		low = evidence_low(&total);
+	}
+	assert_in_range(jobs, 40, 200);
+
+	/* And an honest one does not stand out by its age. */
+	total = (struct evidence){0};
+	for (jobs = 0; jobs < 1000; jobs++) {
+		evidence_add(&total, 1000 << 16, 16, poisson_draw(1000, &seed));
+		assert_false(evidence_low(&total));
+	}
+}
+
 static void test_lists_are_compared(void **state)
 {
 	static const uint32_t list[] = {3, 8, 9, 20};
@@ -221,29 +407,51 @@ static void test_note_states_the_numbers(void **state)
 {
 	struct buf b = {0};
 	struct check_report r = {.foreign = 1000000,
-				 .own = 5,
+				 .own = 0,
 				 .rescanned = 10200,
 				 .pieces = 300,
-				 .fewest = 100,
 				 .expected = 1000,
-				 .reported = 990};
+				 .reported = 990,
+				 .scanned = 8000,
+				 .given = 12000,
+				 .checks = 4,
+				 .checks_passed = 3,
+				 .replicas = 2,
+				 .fewest = UINT64_MAX};
+	const struct evidence few = {.expected = 100, .reported = 99};
 
 	(void)state;
+	check_peer(&r, 100, 22.12, &few);
+	check_peer(&r, 200, 44.24, &few);
+	assert_int_equal(r.fewest, 100);
 	assert_true(fabs(check_fraction(&r) - 0.0102) < 1e-9);
+	assert_true(fabs(check_cost(&r) - 0.02) < 1e-9);
 	check_note(&r, &b);
 	assert_non_null(strstr(buf_str(&b), "1000 shares expected"));
 	assert_non_null(strstr(buf_str(&b), "990 reported"));
 	assert_non_null(strstr(buf_str(&b), "1.02 %"));
 	assert_non_null(strstr(buf_str(&b), "300 pieces"));
-	/* 0.978^100 = 0.108 */
-	assert_non_null(strstr(buf_str(&b), "x = 10 %: 0.11"));
+	assert_non_null(strstr(buf_str(&b), "3 of 4 check units"));
+	assert_non_null(strstr(buf_str(&b), "2 replicas"));
+	assert_non_null(strstr(buf_str(&b), "cost of 2.00 %"));
+	/* 0.978^100 = 0.108; 0.889^100 = 8e-6 */
+	assert_non_null(strstr(buf_str(&b), "10 %: 0.11"));
+	assert_true(r.unseen_50 < 1e-5);
+	/* So many shares tell more than so few pieces. */
+	r.unseen_10 = 0;
+	const struct evidence many = {
+	    .expected = 20000, .reported = 20000, .next = 40000};
+	check_peer(&r, 100, 22.12, &many);
+	assert_true(r.unseen_10 < 1e-9);
 	buf_clear(&b);
 	r.foreign = 0;
+	r.own = 5;
 	assert_true(check_fraction(&r) == 1);
 	check_note(&r, &b);
 	assert_non_null(strstr(buf_str(&b), "this node"));
 	r.own = 0;
 	assert_true(check_fraction(&r) == 0);
+	assert_true(check_cost(&r) == 0);
 	buf_release(&b);
 }
 
@@ -256,6 +464,12 @@ int main(void)
 	    cmocka_unit_test(test_honest_gaps_raise_no_doubt),
 	    cmocka_unit_test(test_pieces_lie_apart_and_cover_evenly),
 	    cmocka_unit_test(test_pieces_of_odd_ranges),
+	    cmocka_unit_test(test_poisson_above_is_the_rest),
+	    cmocka_unit_test(test_pieces_show_what_the_formula_says),
+	    cmocka_unit_test(test_counts_show_what_the_formula_says),
+	    cmocka_unit_test(test_gaps_show_what_the_formula_says),
+	    cmocka_unit_test(test_openings_show_what_the_formula_says),
+	    cmocka_unit_test(test_all_jobs_together_show_a_little),
 	    cmocka_unit_test(test_lists_are_compared),
 	    cmocka_unit_test(test_reference_judge_knows_a_block),
 	    cmocka_unit_test(test_note_states_the_numbers),
