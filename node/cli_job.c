@@ -573,6 +573,31 @@ static const struct opt show_opts[] = {
      .help = "the pieces in hand, too"},
 };
 
+/* What is known of the same peers from all their jobs. */
+static void show_ever(const struct job_info *i)
+{
+	static const char *const heads[] = {
+	    "*PEER",   ">EVER",	  ">SHARES",	  ">OF",
+	    ">PIECES", ">CHECKS", ">UNSEEN 10 %", ">LIES"};
+	struct table *t = table_new(heads, HN_COUNT(heads), false);
+	const struct job_peer *p = i->by_peer.items, *end = p + i->by_peer.n;
+
+	for (; p < end; p++) {
+		struct buf hashes = {0};
+		out_count(&hashes, p->all_hashes);
+		table_cell(t, PLAIN, "%s", p->name ? p->name : "?");
+		table_cell(t, PLAIN, "%s", buf_str(&hashes));
+		table_cell(t, PLAIN, "%" PRIu64, p->all_shares);
+		table_cell(t, PLAIN, "%" PRIu64, p->all_expected);
+		table_cell(t, PLAIN, "%" PRIu64, p->all_pieces);
+		table_cell(t, PLAIN, "%" PRIu64, p->all_checks);
+		table_cell(t, PLAIN, "%.2g", p->unseen_10);
+		table_cell(t, PLAIN, "%" PRIu64, p->all_failures);
+		buf_release(&hashes);
+	}
+	table_print(t);
+}
+
 static void show_by_peer(const struct job_info *i)
 {
 	static const char *const heads[] = {"*PEER",	">UNITS",  ">HASHES",
@@ -597,6 +622,7 @@ static void show_by_peer(const struct job_info *i)
 		buf_release(&hashes);
 	}
 	table_print(t);
+	show_ever(i);
 	p = i->by_peer.items;
 	for (; p < end; p++)
 		if (p->why && *p->why)
@@ -639,6 +665,9 @@ static void show_job(const struct job_info *i)
 	out("shares  %" PRIu64 " reported, %" PRIu64 " expected, %" PRIu64
 	    " hashed again, %" PRIu64 " pieces re-scanned\n",
 	    i->shares, i->expected_shares, i->rehashed, i->pieces);
+	out("checks  %" PRIu64 " of %" PRIu64 " check units passed, %" PRIu64
+	    " replicas compared, cost %.2f %% of the work\n",
+	    i->checks_passed, i->checks, i->replicas, i->cost * 100);
 	if (i->error && i->text && *i->text && strcmp(i->error, i->text) != 0)
 		out("error   %s: %s\n", i->error, i->text);
 	say_result(i);

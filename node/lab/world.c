@@ -200,8 +200,8 @@ static void op_rescan_cancel(void *arg, uint64_t id)
 	(void)id;
 }
 
-static void op_bad(void *arg, const struct node_id *id, bool proof,
-		   const char *why)
+static void op_bad(void *arg, const struct node_id *id,
+		   const struct job_proof *proof, const char *why)
 {
 	struct world *w = arg;
 	struct world_worker *k = &w->w[index_of(w, id)];
@@ -210,7 +210,7 @@ static void op_bad(void *arg, const struct node_id *id, bool proof,
 		world_break(w, "a worker was proven bad twice: %s", why);
 	w->save_due = true;
 	k->bad = true;
-	k->proof = proof;
+	k->proof = proof != NULL;
 	k->bad_at_us = w->now_us;
 	snprintf(k->why, sizeof(k->why), "%s", why);
 }

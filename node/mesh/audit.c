@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * (b) of D15: after a unit (or the prefix of one that was cut) is in, pieces
- * of it are scanned again, at places nobody could know before.
+ * of it are scanned again on our own device, at places nobody could know
+ * before; of a small unit, all of it.
  *
  * The budget is a token bucket of nonces, filled by a share of one core; the
- * least proven worker's pieces go first. What would wait longer than
- * HORIZON_MS goes to another worker instead, as one run in one lease: a
- * hundred messages for pieces of a millisecond would cost more than they
- * prove. Once the whole range is done the budget no longer holds back what
- * waits, since it is at most two horizons' worth and the submitter waits, too.
+ * least proven workers' pieces go first: they wait in a few queues, one for
+ * each power of two of what we know of their worker. What would wait longer
+ * than HORIZON_MS goes to another worker instead (replica.c). Once the whole
+ * range is done the budget no longer holds back what waits, since it is at
+ * most two horizons' worth and the submitter waits, too.
  *
  * Every share was hashed again when it was reported, so a share that only one
  * list of a piece has proves the other list wrong, no matter whose it is; no
@@ -25,9 +26,7 @@
 
 #define HORIZON_MS 2000
 #define START_MS 1000 /* tokens a job begins with */
-#define STRANGER 64   /* pieces after which a worker is known */
 #define RUNNING_MAX 256
-#define REPLICA_TRIES 2
 #define NO_DEVICE_MS 10000 /* after one refused to scan for us */
 #define CORE_RATE 1000000  /* while ours is not known; all cores do more */
 
@@ -57,13 +56,14 @@ void audit_start(struct job *job, uint64_t now)
 	job->tokens_at = now;
 }
 
-static struct piece *piece_new(struct unit *u, struct span span)
+struct piece *piece_new(struct unit *u, struct span span)
 {
 	struct piece *p = HN_NEW(struct piece);
 	const uint32_t *shares =
 	    check_within(u->shares, u->nshares, span, &p->n);
 
 	p->part = u->part;
+	p->lease = u->id;
 	p->span = span;
 	p->bits = u->bits;
 	if (p->n)
@@ -71,44 +71,83 @@ static struct piece *piece_new(struct unit *u, struct span span)
 	return p;
 }
 
-static void piece_free(struct piece *p)
+void piece_free(struct piece *p)
 {
 	free(p->shares);
 	free(p);
 }
 
-static uint64_t piece_size(const struct piece *p)
+/* 0 for one of whom nothing is known; one more for each doubling. */
+static unsigned level_of(const struct worker *w)
 {
-	return p->span.b - p->span.a;
+	unsigned level = 0;
+
+	while (level < AUDIT_LEVELS - 1 && w->total.pieces >> level)
+		level++;
+	return level;
 }
 
-static void piece_queue(struct piece *p, bool stranger)
+static void piece_queue(struct piece *p, unsigned level)
 {
 	struct job *job = p->part->job;
 
-	p->stranger = stranger;
-	job->queued += piece_size(p);
-	if (stranger)
-		job->queued_strangers += piece_size(p);
-	DL_APPEND(p->part->waiting, p);
+	p->level = level;
+	job->queued[level] += piece_size(p);
+	p->part->looking++;
+	DL_APPEND(job->waiting[level], p);
 }
 
 static void piece_unqueue(struct piece *p)
 {
 	struct job *job = p->part->job;
 
-	job->queued -= piece_size(p);
-	if (p->stranger)
-		job->queued_strangers -= piece_size(p);
-	DL_DELETE(p->part->waiting, p);
+	job->queued[p->level] -= piece_size(p);
+	p->part->looking--;
+	DL_DELETE(job->waiting[p->level], p);
 }
 
-static void piece_passed(struct piece *p, uint64_t now)
+bool audit_stranger(const struct worker *w)
 {
-	p->part->rescanned += piece_size(p);
-	p->part->pieces++;
-	p->part->worker->passed++;
-	trust_event(p->part->job->jobs, p->part->worker, SCORE_PIECE, now);
+	return w->total.pieces < CHECK_STRANGER;
+}
+
+void audit_passed(struct part *part, uint64_t nonces, unsigned bits, bool own,
+		  uint64_t now)
+{
+	struct evidence_total *t = &part->worker->total;
+	const double weight = check_weight(nonces, bits);
+
+	if (own)
+		part->rescanned += nonces;
+	part->pieces++;
+	part->weight += weight;
+	t->rescanned += nonces;
+	t->pieces++;
+	t->weight += weight;
+	trust_event(part->job->jobs, part->worker, SCORE_PIECE, now);
+}
+
+/* Nonces that wait and go first when those of this level join them. */
+static uint64_t queued_before(const struct job *job, unsigned level)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i <= level; i++)
+		n += job->queued[i];
+	return n;
+}
+
+/* Pieces of a range, `own` nonces in all; all of a small one. */
+static size_t pieces_draw(struct job *job, struct span range, unsigned bits,
+			  uint64_t own, struct span *out, size_t max)
+{
+	struct jobs *j = job->jobs;
+
+	if (own < range.b - range.a)
+		return check_draw(range, bits, own, j->ops.random, j->arg, out,
+				  max);
+	*out = range;
+	return 1;
 }
 
 void audit_draw(struct unit *u, uint64_t now)
@@ -116,55 +155,37 @@ void audit_draw(struct unit *u, uint64_t now)
 	struct job *job = u->job;
 	struct jobs *j = job->jobs;
 	const struct span range = {u->audited, u->below};
-	const bool stranger = u->part->worker->passed < STRANGER;
+	const uint64_t length = range.b - range.a;
+	const unsigned level = level_of(u->part->worker);
 	struct span spans[CHECK_PIECES_MAX];
 
 	u->audited = u->below;
-	if (range.a == range.b || !job->kind->shares || u->replica ||
-	    u->part->self || u->part->dropped || job->enough ||
-	    !job_is_open(job))
+	if (!length || !job->kind->shares || u->replica || u->part->self ||
+	    u->part->dropped || job->enough || !job_is_open(job))
 		return;
 	refill(job, now);
 
-	const uint64_t ahead = stranger ? job->queued_strangers : job->queued;
-	const double room =
-	    job->tokens + budget(job) * HORIZON_MS - (double)ahead;
-	const uint64_t want =
-	    (range.b - range.a + CHECK_PER_UNIT - 1) / CHECK_PER_UNIT;
+	const double room = job->tokens + budget(job) * HORIZON_MS -
+			    (double)queued_before(job, level);
+	const uint64_t want = (length + CHECK_PER_UNIT - 1) / CHECK_PER_UNIT;
 	uint64_t own = want;
 
 	if (now < j->no_device_until || room <= 0)
 		own = 0;
+	else if (length <= CHECK_SMALL && room >= (double)length)
+		own = length;
 	else if (room < (double)want)
 		own = (uint64_t)room;
-	const size_t n = check_draw(range, u->bits, own, j->ops.random, j->arg,
-				    spans, HN_COUNT(spans));
+	const size_t n =
+	    pieces_draw(job, range, u->bits, own, spans, HN_COUNT(spans));
 	for (size_t i = 0; i < n; i++)
-		piece_queue(piece_new(u, spans[i]), stranger);
+		piece_queue(piece_new(u, spans[i]), level);
 
-	/* Enough for another worker, and one is there. */
-	if (want - own < CHECK_PIECE_MIN || job->pool->here < 2 ||
-	    job->nreplicas >= job->pool->here * 2)
-		return;
-	struct piece *p =
-	    piece_new(u, check_run(range, want - own, j->ops.random, j->arg));
-	DL_APPEND(job->replicas, p);
-	job->nreplicas++;
-	j->returned = true;
+	if (own < want)
+		replica_want(u, range, want - own);
 }
 
 /* Our own scan */
-
-static struct part *least_proven(struct job *job)
-{
-	struct part *part, *best = NULL;
-
-	DL_FOREACH (job->parts, part)
-		if (part->waiting &&
-		    (!best || part->worker->passed < best->worker->passed))
-			best = part;
-	return best;
-}
 
 static void piece_start(struct piece *p, uint64_t now)
 {
@@ -179,6 +200,7 @@ static void piece_start(struct piece *p, uint64_t now)
 	job->nrunning++;
 	if (j->ops.rescan(j->arg, p->id, &work) == OK) {
 		job->tokens -= (double)piece_size(p);
+		job->scanned += piece_size(p);
 		return;
 	}
 	j->no_device_until = now + NO_DEVICE_MS;
@@ -187,20 +209,30 @@ static void piece_start(struct piece *p, uint64_t now)
 	piece_free(p);
 }
 
+static struct piece *least_proven(struct job *job)
+{
+	for (size_t i = 0; i < AUDIT_LEVELS; i++)
+		if (job->waiting[i])
+			return job->waiting[i];
+	return NULL;
+}
+
 void audit_spend(struct job *job, bool flush, uint64_t now)
 {
-	if (!job->queued)
+	struct piece *p = least_proven(job);
+
+	if (!p)
 		return;
 	refill(job, now);
-	while (job->queued && job->nrunning < RUNNING_MAX &&
-	       (flush || job->tokens > 0))
-		piece_start(least_proven(job)->waiting, now);
+	while (p && job->nrunning < RUNNING_MAX && (flush || job->tokens > 0)) {
+		piece_start(p, now);
+		p = least_proven(job);
+	}
 }
 
 bool audit_busy(const struct job *job)
 {
-	return job->queued || job->nrunning || job->nreplicas ||
-	       job->nreplicating;
+	return queued_before(job, AUDIT_LEVELS - 1) || job->nrunning;
 }
 
 static struct piece *running_find(struct jobs *j, uint64_t id)
@@ -254,13 +286,15 @@ static void rescanned(struct piece *p, const uint32_t *shares, size_t n,
 
 	if (!own_shares_ok(p, shares, n))
 		return;
+	const struct job_proof proof =
+	    job_proof_of(p->part->job, p->lease, JOB_LIE_MISSING, at);
 	if (check_lacks(p->shares, p->n, shares, n, &at))
-		jobs_drop(j, p->part->worker, true, now,
+		jobs_drop(j, p->part->worker, &proof, now,
 			  "did not report nonce %" PRIu32
 			  " of a piece that was scanned again",
 			  at);
 	else if (n == p->n)
-		piece_passed(p, now);
+		audit_passed(p->part, piece_size(p), p->bits, true, now);
 }
 
 void jobs_rescan_end(struct jobs *j, uint64_t check_id, enum err e,
@@ -285,84 +319,19 @@ void jobs_rescan_end(struct jobs *j, uint64_t check_id, enum err e,
 	jobs_settle(j, pool, w, now);
 }
 
-/* Replicas */
-
-struct piece *audit_replica(struct job *job, const struct worker *w)
-{
-	struct piece *p;
-
-	DL_FOREACH (job->replicas, p)
-		if (p->part->worker != w)
-			return p;
-	return NULL;
-}
-
-void audit_taken(struct piece *p, struct unit *u)
-{
-	struct job *job = u->job;
-
-	DL_DELETE(job->replicas, p);
-	job->nreplicas--;
-	job->nreplicating++;
-	p->tries++;
-	u->piece = p;
-}
-
-static void compare(struct piece *p, struct unit *u, uint64_t now)
-{
-	struct jobs *j = u->job->jobs;
-	struct worker *first = p->part->worker, *second = u->part->worker;
-	uint32_t a = 0, b = 0;
-	const bool first_lied =
-	    check_lacks(p->shares, p->n, u->shares, u->nshares, &a);
-	const bool second_lied =
-	    check_lacks(u->shares, u->nshares, p->shares, p->n, &b);
-
-	if (!first_lied && !second_lied)
-		piece_passed(p, now);
-	piece_free(p);
-	if (first_lied)
-		jobs_drop(j, first, true, now,
-			  "did not report nonce %" PRIu32
-			  ", which another peer found",
-			  a);
-	if (second_lied)
-		jobs_drop(j, second, true, now,
-			  "did not find nonce %" PRIu32
-			  " when asked to check another peer",
-			  b);
-}
-
-void audit_replicated(struct unit *u, bool done, uint64_t now)
-{
-	struct job *job = u->job;
-	struct piece *p = u->piece;
-
-	if (!p)
-		return;
-	u->piece = NULL;
-	job->nreplicating--;
-	if (done && job_is_open(job)) {
-		compare(p, u, now);
-	} else if (job_is_open(job) && p->tries < REPLICA_TRIES) {
-		DL_APPEND(job->replicas, p);
-		job->nreplicas++;
-		job->jobs->returned = true;
-	} else {
-		piece_free(p);
-	}
-}
-
 void audit_forget(struct part *part)
 {
 	struct job *job = part->job;
 	struct jobs *j = job->jobs;
 	struct piece *p, *next;
-	struct unit *u;
 
-	DL_FOREACH_SAFE (part->waiting, p, next) {
-		piece_unqueue(p);
-		piece_free(p);
+	for (size_t i = 0; i < AUDIT_LEVELS && part->looking; i++) {
+		DL_FOREACH_SAFE (job->waiting[i], p, next) {
+			if (p->part != part)
+				continue;
+			piece_unqueue(p);
+			piece_free(p);
+		}
 	}
 	DL_FOREACH_SAFE (job->running, p, next) {
 		if (p->part != part)
@@ -372,18 +341,21 @@ void audit_forget(struct part *part)
 		j->ops.rescan_cancel(j->arg, p->id);
 		piece_free(p);
 	}
-	DL_FOREACH_SAFE (job->replicas, p, next) {
-		if (p->part != part)
-			continue;
-		DL_DELETE(job->replicas, p);
-		job->nreplicas--;
+}
+
+void audit_clear(struct job *job)
+{
+	struct jobs *j = job->jobs;
+	struct piece *p;
+
+	while ((p = least_proven(job)) != NULL) {
+		piece_unqueue(p);
 		piece_free(p);
 	}
-	DL_FOREACH (job->units, u) {
-		if (!u->piece || u->piece->part != part)
-			continue;
-		piece_free(u->piece);
-		u->piece = NULL;
-		job->nreplicating--;
+	while ((p = job->running) != NULL) {
+		DL_DELETE(job->running, p);
+		job->nrunning--;
+		j->ops.rescan_cancel(j->arg, p->id);
+		piece_free(p);
 	}
 }

@@ -283,22 +283,28 @@ bool challenge_progress(struct jobs *j, uint64_t lease_id, uint64_t below,
 static void drop(struct jobs *j, const struct challenge *c, struct worker *w,
 		 uint64_t now)
 {
+	struct job_proof proof = {.lease = c->lease, .nonce = c->at};
+
+	memcpy(proof.job, c->job, sizeof(proof.job));
 	switch (c->lie) {
 	case LIE_NONE:
 		break;
 	case LIE_MISSED:
-		jobs_drop(j, w, true, now,
+		proof.lie = JOB_LIE_MISSING;
+		jobs_drop(j, w, &proof, now,
 			  "did not report nonce %" PRIu32 " of a probe", c->at);
 		break;
 	case LIE_FALSE:
-		jobs_drop(j, w, true, now,
+		proof.lie = JOB_LIE_FALSE;
+		jobs_drop(j, w, &proof, now,
 			  "reported nonce %" PRIu32
 			  " of a probe, whose hash has not the asked %u zero "
 			  "bits",
 			  c->at, c->bits);
 		break;
 	case LIE_PLACE:
-		jobs_drop(j, w, true, now,
+		proof.lie = JOB_LIE_PLACE;
+		jobs_drop(j, w, &proof, now,
 			  "reported nonce %" PRIu32
 			  " of a probe out of its range, out of order or twice",
 			  c->at);
@@ -322,7 +328,7 @@ static void conclude(struct jobs *j, struct challenge *c, enum err e,
 	else if (e == OK && was.below >= was.span.b)
 		trust_event(j, w, SCORE_PROBE, now);
 	else if (e == ERR_CRYPTO)
-		jobs_drop(j, w, false, now, "signed no answer to a probe");
+		jobs_drop(j, w, NULL, now, "signed no answer to a probe");
 	else if (e == ERR_BUSY || e == ERR_GONE)
 		trust_event(j, w, score_event_of(e), now);
 	else

@@ -324,6 +324,11 @@ static void note_checked(const struct check_report *r, struct buf *out)
 	if (r->replicas)
 		buf_printf(out, ", %" PRIu64 " replica%s compared", r->replicas,
 			   r->replicas == 1 ? "" : "s");
+	if (r->unreplicated)
+		buf_printf(out,
+			   ", but no second peer was there for %" PRIu64
+			   " nonces that should have had one",
+			   r->unreplicated);
 	buf_printf(out, ", at a cost of %.2f %% of the work",
 		   100 * check_cost(r));
 }

@@ -19,8 +19,11 @@
  * a share that one list of a piece has and another lacks is the proof that
  * the other's author did not do the work, whoever scanned the first.
  */
-#define CHECK_PER_UNIT 100   /* one part in so many is scanned again */
-#define CHECK_SMALL 100000   /* nonces: a unit of no more is, wholly */
+#define CHECK_PER_UNIT 100 /* one part in so many is scanned again */
+#define CHECK_SMALL 100000 /* nonces: a unit of no more is, wholly */
+/* Pieces after which a worker is no stranger any more: a tenth left out would
+ * have been seen with a chance of 99.9 %, see unseen_by_pieces. */
+#define CHECK_STRANGER 320
 #define CHECK_PIECES_MAX 96  /* of one unit */
 #define CHECK_PIECE_MIN 1024 /* nonces: less is not worth a message */
 #define CHECK_DOUBT 1e-9     /* suspicion begins below */
@@ -60,6 +63,7 @@ double poisson_above(double mean, uint64_t n);
 struct evidence_total {
 	struct evidence e;
 	uint64_t hashes;    /* nonces that it says it has done */
+	uint64_t given;	    /* of them, what others had done before */
 	uint64_t units;	    /* that it has ended */
 	uint64_t rescanned; /* nonces that were held against another's list */
 	uint64_t pieces;    /* in so many pieces, all of which agreed */
@@ -132,7 +136,8 @@ struct check_report {
 	uint64_t scanned; /* nonces that we scanned for it */
 	uint64_t given;	  /* nonces that others did twice for it */
 	uint64_t checks, checks_passed; /* units whose answer was known */
-	uint64_t replicas; /* units of others done again and compared */
+	uint64_t replicas;     /* units of others done again and compared */
+	uint64_t unreplicated; /* nonces that should have been, and were not */
 	/* Of the peer that we know least about: its pieces and their weight,
 	 * and the chance that it left out so much and was not seen. */
 	uint64_t fewest;

@@ -144,6 +144,7 @@ static void pool_offer(struct jobs *j, struct pool *p,
 	w->here = true;
 	w->self = node_id_eq(&o->id, &j->self);
 	trust_offered(j, w, now);
+	w->owner = o->owner;
 	w->rtt_ms = o->rtt_ms;
 	w->slots = o->slots > SCHED_SLOTS_MAX ? SCHED_SLOTS_MAX
 		   : o->slots		      ? (unsigned)o->slots
@@ -203,14 +204,43 @@ static void part_drop(struct part *part, const char *why, uint64_t now)
 			unit_close(u, true, now);
 	}
 	audit_forget(part);
+	replica_forget(part);
 	book_undo(&job->book, &part->did);
 	part->hashes = 0;
 	free(part->why);
 	part->why = xstrdup(why);
 }
 
-void jobs_drop(struct jobs *j, struct worker *w, bool proof, uint64_t now,
-	       const char *fmt, ...)
+const char *job_lie_str(enum job_lie lie)
+{
+	switch (lie) {
+	case JOB_LIE_PLACE:
+		return "place";
+	case JOB_LIE_FALSE:
+		return "false";
+	case JOB_LIE_MISSING:
+		return "missing";
+	case JOB_LIE_BEYOND:
+		return "beyond";
+	case JOB_LIE_ANSWER:
+		return "answer";
+	case JOB_LIE_ELSEWHERE:
+		return "elsewhere";
+	}
+	return "unknown";
+}
+
+struct job_proof job_proof_of(const struct job *job, uint64_t lease,
+			      enum job_lie lie, uint64_t nonce)
+{
+	struct job_proof proof = {.lease = lease, .lie = lie, .nonce = nonce};
+
+	memcpy(proof.job, job->id, sizeof(proof.job));
+	return proof;
+}
+
+void jobs_drop(struct jobs *j, struct worker *w, const struct job_proof *proof,
+	       uint64_t now, const char *fmt, ...)
 {
 	const struct node_id id = w->id;
 	struct job *job;
@@ -220,6 +250,10 @@ void jobs_drop(struct jobs *j, struct worker *w, bool proof, uint64_t now,
 
 	if (w->bad)
 		return;
+	/* Its lists do not count any more, nor are they held against it twice.
+	 */
+	w->total.e = (struct evidence){0};
+	w->total.failures++;
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
@@ -288,8 +322,9 @@ static void job_end(struct job *job, enum job_state state, enum err error,
 	job->ended_at = now;
 	while (job->units)
 		unit_close(job->units, true, now);
+	audit_clear(job);
+	replica_end(job);
 	DL_FOREACH (job->parts, part) {
-		audit_forget(part);
 		/* A backup gives its job back with who did what. */
 		if (!job->terms->backup.n)
 			spans_release(&part->did);
@@ -336,7 +371,11 @@ static bool job_settled(struct job *job, uint64_t now)
 	audit_spend(job, true, now);
 	if (!book_complete(&job->book))
 		return false;
-	return !waits && (!audit_busy(job) || since >= LAST_LOOK_MS);
+	if (replica_owing(job, now))
+		return false;
+	return !waits &&
+	       (since >= LAST_LOOK_MS ||
+		!(audit_busy(job) || job->nruns || job->nreplicating));
 }
 
 void job_step(struct job *job, uint64_t now)

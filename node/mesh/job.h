@@ -72,6 +72,28 @@ struct lease {
 /* Of a kind with shares: the scan that it is. */
 void lease_scan(const struct lease *l, struct scan_work *out);
 
+/*
+ * What a liar's own answer says, so that somebody else can find it wrong: with
+ * what it signed for the lease, the nonce is all that is needed. An answer
+ * that is found wrong before it is complete is not signed by then.
+ */
+enum job_lie {
+	JOB_LIE_PLACE,	 /* told `nonce` out of its range or order, or twice */
+	JOB_LIE_FALSE,	 /* the hash of `nonce`, which it told, is no share */
+	JOB_LIE_MISSING, /* `nonce` is a share and its list has it not */
+	JOB_LIE_BEYOND,	 /* told that all below `nonce` is done: no unit of its
+			  */
+	JOB_LIE_ANSWER,	 /* of a kind without shares; its service knows where */
+	JOB_LIE_ELSEWHERE /* another node's proof: jobs_bar; no job or lease */
+};
+const char *job_lie_str(enum job_lie lie); /* "place", "false", ... */
+struct job_proof {
+	char job[JOB_ID_SIZE];
+	uint64_t lease; /* of the liar's answer */
+	enum job_lie lie;
+	uint64_t nonce;
+};
+
 struct jobs_ops {
 	uint64_t (*random)(void *arg); /* 64 uniform bits */
 	/* Hands the lease to its worker. An error: as if it were lost. Its
@@ -88,9 +110,10 @@ struct jobs_ops {
 	enum err (*rescan)(void *arg, uint64_t check_id,
 			   const struct scan_work *w);
 	void (*rescan_cancel)(void *arg, uint64_t check_id);
-	/* Failed a proof (proof) or is suspect: no work for it any more. */
-	void (*peer_bad)(void *arg, const struct node_id *id, bool proof,
-			 const char *why);
+	/* It lied, and this is the proof; or it is suspect, without one
+	 * (NULL): no work for it any more. proof is lent for the call. */
+	void (*peer_bad)(void *arg, const struct node_id *id,
+			 const struct job_proof *proof, const char *why);
 	/* It was quarantined, let back or barred: jobs_scored_next has it, and
 	 * should be asked at once. NULL is fine. */
 	void (*scored)(void *arg, const struct node_id *id);
@@ -119,7 +142,8 @@ struct worker_offer {
 	struct node_id id;
 	uint64_t rate; /* announced or measured H/s of the device */
 	uint64_t rtt_ms;
-	uint64_t slots; /* units it takes at once; 0: two */
+	uint64_t slots;	      /* units it takes at once; 0: two */
+	struct node_id owner; /* zero: not known, the node itself */
 };
 /* New or changed worker of capability cap ("hash/sha256d"); gets its work at
  * once. One that was found bad stays without. Its rate counts until we have
@@ -223,6 +247,12 @@ struct job_peer {
 	uint64_t late;	  /* units clipped as late */
 	char *state;	  /* "working", "done", "lost", "dropped" */
 	char *why;	  /* of dropped and lost */
+	uint64_t pieces;  /* of its work that agreed with another list */
+	uint64_t checks;  /* of them work whose answer was known */
+	double unseen_10; /* chance that it left out a tenth, at most */
+	/* Over all its jobs for this node. */
+	uint64_t all_hashes, all_expected, all_shares, all_rescanned,
+	    all_pieces, all_checks, all_failures;
 };
 extern const struct message job_peer_message;
 
@@ -259,6 +289,17 @@ struct job_info {
 	struct list units;   /* struct job_unit; job.show with units: those
 			      * in hands and the last 256 */
 	char *note;	     /* D15's sentence on what stays unseen */
+	/* What was checked of others' work, beside the above; nonces. */
+	uint64_t rescanned;		/* held against another list */
+	uint64_t scanned;		/* that we scanned for it */
+	uint64_t given;			/* that workers did twice for it */
+	uint64_t checks, checks_passed; /* units whose answer was known */
+	uint64_t replicas;		/* units done again and compared */
+	uint64_t unreplicated; /* nonces that should have been, and were not */
+	double cost;	       /* of all that, as a share of the work */
+	/* Chances, at most, that the least checked peer left out 1, 10, 50 %
+	 * and was not seen; that a withheld winner would have been seen. */
+	double unseen_1, unseen_10, unseen_50, winner_seen;
 };
 extern const struct message job_info_message;
 

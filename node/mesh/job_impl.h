@@ -9,14 +9,15 @@
 #include "node/mesh/check.h"
 #include "node/mesh/kind.h"
 #include "node/mesh/lease.h"
+#include "node/mesh/sched.h"
 #include "node/mesh/trust.h"
 #include "node/mesh/worker.h"
 
 /*
- * The inside of the coordinator, shared by its five files and nobody else:
+ * The inside of the coordinator, shared by its six files and nobody else:
  * job.c (the table, life cycle), unit.c (handing out, progress, taking back),
- * audit.c (what is scanned again), job_info.c (what people are shown),
- * job_save.c (what outlives the process).
+ * audit.c (what we scan again), replica.c (what others do again), job_info.c
+ * (what people are shown), job_save.c (what outlives the process).
  */
 #define UNITS_KEPT 256 /* closed ones of a job, for late words and lists */
 
@@ -39,7 +40,7 @@ struct unit {
 	enum unit_state state;
 	bool open, late;
 	struct piece *piece; /* it is the replica of this piece */
-	bool replica;
+	bool replica;	  /* outside the cover: done by somebody else before */
 	uint64_t turn_at; /* its last word, or since when it is first in line */
 	uint32_t *shares; /* from audited on */
 	size_t nshares, cap;
@@ -56,28 +57,50 @@ struct part {
 	struct spans did; /* credited to it, each nonce to one worker */
 	uint64_t hashes;  /* the size of did, also after the end */
 	struct evidence evidence;
-	uint64_t units, late, rescanned, pieces;
+	uint64_t units, late;
+	uint64_t rescanned;	 /* of what is credited to it */
+	uint64_t pieces, checks; /* what agreed; of it, check units */
+	double weight;		 /* of the pieces: see check_weight */
+	unsigned looking;	 /* pieces in the queues of its job */
 	unsigned open;
 	uint64_t busy_since, busy_ms;
 	bool self, dropped, lost;
 	char *why;
-	struct piece *waiting; /* to be scanned again by ourselves */
 	struct part *prev, *next;
 };
 
-/* What shall be scanned again, and which shares its worker reported there. */
+/* What is done again, and which shares its worker reported there. */
+enum piece_role {
+	PIECE_LOOK,  /* by ourselves */
+	PIECE_RUN,   /* by a worker, since we cannot: short */
+	PIECE_OWED,  /* by so many workers as was asked for */
+	PIECE_KNOWN, /* perhaps: to see whether a worker comes to the same */
+};
 struct piece {
+	enum piece_role role;
 	struct part *part;
+	uint64_t lease; /* under which its worker told it */
 	struct span span;
 	unsigned bits;
 	uint32_t *shares;
 	size_t n;
-	uint64_t id;   /* of the re-scan that runs */
-	bool stranger; /* queued as such */
+	/* LOOK */
+	uint64_t id;	/* of the re-scan that runs */
+	unsigned level; /* whose queue */
+	/* the others */
 	unsigned tries;
-	struct piece *prev, *next; /* part->waiting, job->replicas or, while
-				    * it runs, job->running */
+	unsigned rounds;			   /* OWED: by so many more */
+	struct worker *by[TERMS_REPLICAS_MAX - 1]; /* have done it again */
+	unsigned nby;
+	struct piece *prev, *next; /* one of the lists of its job, or none
+				    * while it is in a unit's hands */
 };
+static inline uint64_t piece_size(const struct piece *p)
+{
+	return p->span.b - p->span.a;
+}
+
+#define AUDIT_LEVELS 9 /* of what we know of a worker: 2^8 pieces and up */
 
 struct job {
 	struct jobs *jobs;
@@ -110,9 +133,22 @@ struct job {
 
 	double tokens; /* nonces that may be re-scanned now */
 	uint64_t tokens_at;
-	uint64_t queued, queued_strangers; /* nonces waiting for tokens */
-	struct piece *running, *replicas;
-	size_t nrunning, nreplicas, nreplicating;
+	uint64_t queued[AUDIT_LEVELS]; /* nonces waiting for tokens */
+	struct piece *waiting[AUDIT_LEVELS], *running;
+	size_t nrunning;
+	uint64_t scanned; /* nonces that we scanned again */
+
+	struct piece *runs, *owed, *known; /* by role; oldest first */
+	size_t nruns, nowed, nknown;
+	size_t kept_shares;  /* in owed and known */
+	size_t nreplicating; /* in workers' hands; of them owed ones: */
+	size_t nowed_given;
+	uint64_t owed_nonces;  /* of owed ones, once for each round */
+	uint64_t owed_at;      /* the last time one was done */
+	uint64_t given;	       /* nonces that workers did again */
+	uint64_t tested;       /* of them, of known ones */
+	uint64_t unreplicated; /* nonces that should have been, and were not */
+	uint64_t checks, checks_passed, replicas; /* units that ended */
 
 	double rate;
 	uint64_t rate_at, rate_hashes;
@@ -148,8 +184,11 @@ struct pool *jobs_pool(struct jobs *j, const struct kind *kind);
 /* A job of this kind, which is checked; not in any list yet. */
 struct job *job_new(struct jobs *j, const struct kind *kind, const void *spec);
 /* No work for it any more, in no job; what it did is done again. */
-void jobs_drop(struct jobs *j, struct worker *w, bool proof, uint64_t now,
-	       const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+void jobs_drop(struct jobs *j, struct worker *w, const struct job_proof *proof,
+	       uint64_t now, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+struct job_proof job_proof_of(const struct job *job, uint64_t lease,
+			      enum job_lie lie, uint64_t nonce);
 uint64_t jobs_fresh_id(struct jobs *j);
 void jobs_draw_id(struct jobs *j, char id[static JOB_ID_SIZE]); /* a job's */
 /* By its id or a unique prefix; NULL. */
@@ -183,13 +222,37 @@ void audit_draw(struct unit *u, uint64_t now);
 /* Starts what the budget allows; all that waits when flush. */
 void audit_spend(struct job *job, bool flush, uint64_t now);
 bool audit_busy(const struct job *job);
-/* A piece that w could replicate; NULL: none. It stays in job->replicas. */
-struct piece *audit_replica(struct job *job, const struct worker *w);
-/* It is in u's hands. */
-void audit_taken(struct piece *p, struct unit *u);
-/* The replica has ended: done, or given back. */
-void audit_replicated(struct unit *u, bool done, uint64_t now);
+/* Too little was looked at to know this one. */
+bool audit_stranger(const struct worker *w);
+/* So many nonces of it were held against another list and agreed; own: they
+ * are credited to it. */
+void audit_passed(struct part *part, uint64_t nonces, unsigned bits, bool own,
+		  uint64_t now);
 void audit_forget(struct part *part); /* all pieces of it */
 void audit_start(struct job *job, uint64_t now);
+void audit_clear(struct job *job);
+/* The part of u's list that lies there. */
+struct piece *piece_new(struct unit *u, struct span span);
+void piece_free(struct piece *p);
+
+/* replica.c */
+/* Our budget does not cover so many nonces of this range of u. */
+void replica_want(struct unit *u, struct span range, uint64_t nonces);
+/* u is done: takes its list if it is worth keeping. */
+void replica_keep(struct unit *u, uint64_t now);
+/* May there be something to give? Cheap, and right when it says no. */
+bool replica_any(const struct job *job);
+/* What w shall do again, in a unit like this one; NULL: nothing. Else
+ * replica_taken or nothing must follow at once. */
+struct piece *replica_pick(struct job *job, const struct worker *w,
+			   const struct sched_cut *cut, struct span *span);
+void replica_taken(struct piece *p, struct unit *u);
+/* It has ended: done, or given back. */
+void replica_ended(struct unit *u, bool done, uint64_t now);
+/* All else is done: is what was asked for still to be waited for? For as long
+ * as the job waits for workers. */
+bool replica_owing(const struct job *job, uint64_t now);
+void replica_forget(struct part *part); /* all that was its work */
+void replica_end(struct job *job);
 
 #endif

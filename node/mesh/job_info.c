@@ -37,6 +37,17 @@ static const struct field job_peer_fields[] = {
     FIELD_STR(struct job_peer, state, WORD_MAX,
 	      "working, done, lost or dropped"),
     FIELD_STR(struct job_peer, why, TEXT_MAX, "of lost and dropped ones"),
+    FIELD_U64(struct job_peer, pieces, 0, "pieces that agreed"),
+    FIELD_U64(struct job_peer, checks, 0, "of them, check units"),
+    FIELD_F64(struct job_peer, unseen_10,
+	      "chance that a tenth left out is unseen, at most"),
+    FIELD_U64(struct job_peer, all_hashes, 0, "nonces, in all its jobs"),
+    FIELD_U64(struct job_peer, all_expected, 0, "shares expected there"),
+    FIELD_U64(struct job_peer, all_shares, 0, "shares reported there"),
+    FIELD_U64(struct job_peer, all_rescanned, 0, "nonces compared there"),
+    FIELD_U64(struct job_peer, all_pieces, 0, "pieces that agreed there"),
+    FIELD_U64(struct job_peer, all_checks, 0, "check units passed there"),
+    FIELD_U64(struct job_peer, all_failures, 0, "lies, proven or suspected"),
 };
 const struct message job_peer_message =
     MESSAGE("job_peer", struct job_peer, job_peer_fields);
@@ -96,6 +107,21 @@ static const struct field job_info_fields[] = {
 	       "units in hands, and the last that ended"),
     FIELD_STR(struct job_info, note, NOTE_MAX,
 	      "what the evidence says, and what it cannot"),
+    FIELD_U64(struct job_info, rescanned, 0, "nonces of others compared"),
+    FIELD_U64(struct job_info, scanned, 0, "nonces scanned here to check"),
+    FIELD_U64(struct job_info, given, 0, "nonces done twice to check"),
+    FIELD_U64(struct job_info, checks, 0, "check units that ended"),
+    FIELD_U64(struct job_info, checks_passed, 0, "of them, passed"),
+    FIELD_U64(struct job_info, replicas, 0, "replicas compared"),
+    FIELD_U64(struct job_info, unreplicated, 0,
+	      "nonces that no second peer could do"),
+    FIELD_F64(struct job_info, cost, "of the checks, per work, 0..1"),
+    FIELD_F64(struct job_info, unseen_1,
+	      "chance that 1 % left out is unseen, at most"),
+    FIELD_F64(struct job_info, unseen_10, "10 %"),
+    FIELD_F64(struct job_info, unseen_50, "50 %"),
+    FIELD_F64(struct job_info, winner_seen,
+	      "chance that a withheld winner is seen"),
 };
 const struct message job_info_message =
     MESSAGE("job_info", struct job_info, job_info_fields);
@@ -120,7 +146,13 @@ static uint64_t whole(double x)
 
 static struct check_report report_of(const struct job *job)
 {
-	struct check_report r = {.fewest = UINT64_MAX};
+	struct check_report r = {.scanned = job->scanned,
+				 .given = job->given,
+				 .checks = job->checks,
+				 .checks_passed = job->checks_passed,
+				 .replicas = job->replicas,
+				 .unreplicated = job->unreplicated,
+				 .fewest = UINT64_MAX};
 	const struct part *part;
 	double expected = 0;
 
@@ -136,15 +168,32 @@ static struct check_report report_of(const struct job *job)
 		r.foreign += part->hashes;
 		r.rescanned += part->rescanned;
 		r.pieces += part->pieces;
-		if (part->pieces < r.fewest)
-			r.fewest = part->pieces;
 		expected += part->evidence.expected;
 		r.reported += part->evidence.reported;
+		check_peer(&r, part->pieces, part->weight, &part->evidence);
 	}
 	if (r.fewest == UINT64_MAX)
 		r.fewest = 0;
 	r.expected = whole(expected);
 	return r;
+}
+
+static void info_checks(const struct check_report *r, struct job_info *out)
+{
+	out->checked = check_fraction(r);
+	out->pieces = r->pieces;
+	out->rescanned = r->rescanned;
+	out->scanned = r->scanned;
+	out->given = r->given;
+	out->checks = r->checks;
+	out->checks_passed = r->checks_passed;
+	out->replicas = r->replicas;
+	out->unreplicated = r->unreplicated;
+	out->cost = check_cost(r);
+	out->unseen_1 = r->unseen_1;
+	out->unseen_10 = r->unseen_10;
+	out->unseen_50 = r->unseen_50;
+	out->winner_seen = 1 - unseen_winner(check_fraction(r));
 }
 
 static void info_evidence(const struct job *job, struct arena *a,
@@ -155,8 +204,7 @@ static void info_evidence(const struct job *job, struct arena *a,
 	struct buf note = {0};
 	double expected = 0;
 
-	out->checked = check_fraction(&r);
-	out->pieces = r.pieces;
+	info_checks(&r, out);
 	out->rehashed = job->rehashed;
 	out->late = job->late;
 	DL_FOREACH (job->parts, part) {
@@ -234,6 +282,21 @@ static void info_hits(const struct job *job, bool list, struct arena *a,
 	out->hits = (struct list){items, h->n};
 }
 
+static void info_ever(const struct part *part, struct job_peer *out)
+{
+	const struct worker *w = pool_find(part->job->pool, &part->id);
+
+	if (!w)
+		return;
+	out->all_hashes = w->total.hashes;
+	out->all_expected = whole(w->total.e.expected);
+	out->all_shares = w->total.e.reported;
+	out->all_rescanned = w->total.rescanned;
+	out->all_pieces = w->total.pieces;
+	out->all_checks = w->total.checks;
+	out->all_failures = w->total.failures;
+}
+
 static void info_peer(const struct part *part, uint64_t now, struct arena *a,
 		      struct job_peer *out)
 {
@@ -254,6 +317,15 @@ static void info_peer(const struct part *part, uint64_t now, struct arena *a,
 		out->rescanned =
 		    fmin(1, (double)part->rescanned / (double)part->hashes);
 	out->late = part->late;
+	out->pieces = part->pieces;
+	out->checks = part->checks;
+	if (!part->self) {
+		struct check_report r = {0};
+
+		check_peer(&r, part->pieces, part->weight, &part->evidence);
+		out->unseen_10 = r.unseen_10;
+	}
+	info_ever(part, out);
 	out->state = part->dropped ? "dropped"
 		     : part->lost  ? "lost"
 		     : part->open  ? "working"

@@ -45,6 +45,8 @@ static uint64_t join_part(struct job *job, const struct saved_part *s)
 	part->evidence.reported += (uint64_t)llround((double)s->shares * new);
 	part->rescanned += (uint64_t)((double)s->rescanned * new);
 	part->pieces += (uint64_t)((double)s->pieces * new);
+	part->weight += s->weight * new;
+	part->checks += (uint64_t)((double)s->checks * new);
 	part->units += (uint64_t)llround((double)s->units * new);
 	part->busy_ms += (uint64_t)((double)s->busy_ms * new);
 	return both;

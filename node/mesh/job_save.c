@@ -49,6 +49,8 @@ static const struct field saved_part_fields[] = {
     FIELD_BOOL(struct saved_part, dropped, "it was dropped"),
     FIELD_BOOL(struct saved_part, lost, "it was lost"),
     FIELD_STR(struct saved_part, why, WHY_MAX, "of lost and dropped ones"),
+    FIELD_F64(struct saved_part, weight, "what the pieces can show"),
+    FIELD_U64(struct saved_part, checks, 0, "of them, check units"),
 };
 static const struct message saved_part_message =
     MESSAGE("job_saved_part", struct saved_part, saved_part_fields);
@@ -88,6 +90,13 @@ static const struct field job_saved_fields[] = {
     FIELD_U64(struct job_saved, rehashed, 0, "shares hashed again"),
     FIELD_U64(struct job_saved, twice, 0,
 	      "nonces that its submitter and its backup both had done"),
+    FIELD_U64(struct job_saved, scanned, 0, "nonces scanned to check"),
+    FIELD_U64(struct job_saved, given, 0, "nonces done twice to check"),
+    FIELD_U64(struct job_saved, tested, 0, "of them, in check units"),
+    FIELD_U64(struct job_saved, unreplicated, 0, "no second peer for them"),
+    FIELD_U64(struct job_saved, checks, 0, "check units that ended"),
+    FIELD_U64(struct job_saved, checks_passed, 0, "of them, passed"),
+    FIELD_U64(struct job_saved, replicas, 0, "replicas compared"),
 };
 const struct message job_saved_message =
     MESSAGE("job_saved", struct job_saved, job_saved_fields);
@@ -134,6 +143,8 @@ static void save_part(const struct part *part, size_t *room, uint64_t now,
 	out->late = part->late;
 	out->rescanned = part->rescanned;
 	out->pieces = part->pieces;
+	out->weight = part->weight;
+	out->checks = part->checks;
 	out->busy_ms =
 	    part->busy_ms + (part->open ? now - part->busy_since : 0);
 	out->self = part->self;
@@ -271,6 +282,14 @@ enum err jobs_save(const struct jobs *j, const char *id, uint64_t now,
 	    .late = job->late,
 	    .rehashed = job->rehashed,
 	    .twice = job->twice,
+	    .scanned = job->scanned,
+	    .given = job->given,
+	    .tested = job->tested,
+	    /* What is owed is in memory only. */
+	    .unreplicated = job->unreplicated + job->owed_nonces,
+	    .checks = job->checks,
+	    .checks_passed = job->checks_passed,
+	    .replicas = job->replicas,
 	};
 
 	count_open(job, &s);
@@ -317,6 +336,7 @@ static enum err parts_check(const struct job_saved *s, struct span range,
 		const uint64_t before = done.total;
 
 		good = is_amount(p[i].expected) && is_amount(p[i].next) &&
+		       is_amount(p[i].weight) &&
 		       borders_add(&p[i].did, range, &done, NULL) &&
 		       ((!open && !p[i].did.n) ||
 			done.total - before == p[i].hashes) &&
@@ -451,6 +471,8 @@ static struct part *restore_part(struct job *job, const struct saved_part *s)
 	part->late = s->late;
 	part->rescanned = s->rescanned;
 	part->pieces = s->pieces;
+	part->weight = s->weight;
+	part->checks = s->checks;
 	part->busy_ms = s->busy_ms;
 	part->self = node_id_eq(&part->id, &job->jobs->self);
 	part->dropped = s->dropped;
@@ -532,6 +554,13 @@ static void restore_counts(struct job *job, const struct job_saved *s)
 	job->late = s->late;
 	job->rehashed = s->rehashed;
 	job->twice = s->twice;
+	job->scanned = s->scanned;
+	job->given = s->given;
+	job->tested = s->tested;
+	job->unreplicated = s->unreplicated;
+	job->checks = s->checks;
+	job->checks_passed = s->checks_passed;
+	job->replicas = s->replicas;
 }
 
 /* All is well with s. */

@@ -17,6 +17,8 @@ struct saved_part {
 	uint64_t shares, units, late, rescanned, pieces, busy_ms;
 	bool self, dropped, lost;
 	char *why;
+	double weight;
+	uint64_t checks;
 };
 
 struct saved_unit {
@@ -35,6 +37,8 @@ struct job_saved {
 	struct list parts, units;
 	uint64_t done_units, failed_units, cut_units, cut_nonces, late,
 	    rehashed, twice;
+	uint64_t scanned, given, tested, unreplicated, checks, checks_passed,
+	    replicas;
 };
 
 /*

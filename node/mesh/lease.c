@@ -232,12 +232,18 @@ void book_release(struct book *b)
 	spans_release(&b->done);
 }
 
-bool book_take(struct book *b, uint64_t want, struct span *unit)
+bool book_take(struct book *b, uint64_t want, uint64_t draw, struct span *unit)
 {
-	if (!spans_next(&b->pending, 0, unit))
+	const uint64_t at = b->start + draw % (b->end - b->start);
+
+	if (!spans_next(&b->pending, at, unit) &&
+	    !spans_next(&b->pending, 0, unit))
 		return false;
 	if (want < 1)
 		want = 1;
+	/* In whole units from its start, so that no crumbs are left between. */
+	if (at > unit->a && at < unit->b && b->pending.n < BOOK_FRONTS)
+		unit->a += (at - unit->a) / want * want;
 	if (unit->b - unit->a > want + want / 8)
 		unit->b = unit->a + want;
 	spans_cut(&b->pending, unit->a, unit->b);

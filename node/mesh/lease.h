@@ -53,10 +53,12 @@ struct book {
 
 void book_init(struct book *b, uint64_t start, uint64_t end);
 void book_release(struct book *b);
-/* Cuts a unit of about `want` nonces off the lowest pending span and puts it
- * into somebody's hands; false when nothing is pending. A crumb that would be
- * left behind it goes along. */
-bool book_take(struct book *b, uint64_t want, struct span *unit);
+/* Cuts a unit of about `want` nonces out of what is pending and puts it into
+ * somebody's hands; false when nothing is pending. A crumb that would be left
+ * behind it goes along. draw: 64 uniform bits, so that its place says nothing;
+ * 0 for the lowest place. */
+#define BOOK_FRONTS 64 /* at most so many places are begun at a time */
+bool book_take(struct book *b, uint64_t want, uint64_t draw, struct span *unit);
 /*
  * [a, b) is done. What was not done before is added to credit and counted in
  * the result; the rest was done already. held: it leaves its holder's hands.

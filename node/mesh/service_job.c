@@ -131,8 +131,8 @@ static void on_peer_bad(void *arg)
 	free(b);
 }
 
-static void op_peer_bad(void *arg, const struct node_id *id, bool proof,
-			const char *why)
+static void op_peer_bad(void *arg, const struct node_id *id,
+			const struct job_proof *proof, const char *why)
 {
 	struct service_job *s = arg;
 	struct bad_peer *b = HN_NEW(struct bad_peer);
@@ -142,7 +142,7 @@ static void op_peer_bad(void *arg, const struct node_id *id, bool proof,
 		 node_str(id), why, node_str(id));
 	b->m = s->m;
 	b->id = *id;
-	b->proof = proof;
+	b->proof = proof != NULL;
 	snprintf(b->why, sizeof(b->why), "%s", why);
 	loop_post(s->m->loop, on_peer_bad, b);
 }

@@ -223,6 +223,7 @@ bool jobs_scored_next(struct jobs *j, struct node_id *id, struct score *out)
 void jobs_bar(struct jobs *j, const struct node_id *id, const char *why,
 	      uint64_t now)
 {
+	static const struct job_proof elsewhere = {.lie = JOB_LIE_ELSEWHERE};
 	struct trust *t = trust_of(j, id);
 
 	for (size_t i = 0; i < HN_COUNT(j->pools); i++) {
@@ -230,7 +231,7 @@ void jobs_bar(struct jobs *j, const struct node_id *id, const char *why,
 
 		if (!w || w->bad)
 			continue;
-		jobs_drop(j, w, true, now, "%s", why);
+		jobs_drop(j, w, &elsewhere, now, "%s", why);
 		units_feed_all(j, &j->pools[i], now);
 		return;
 	}

@@ -132,7 +132,7 @@ void unit_close(struct unit *u, bool revoke, uint64_t now)
 	u->state = done ? UNIT_DONE : UNIT_BACK;
 	unhand(u, now);
 	if (u->replica) {
-		audit_replicated(u, done, now);
+		replica_ended(u, done, now);
 	} else {
 		book_return(&job->book, u->below, u->span.b);
 		if (done) {
@@ -142,6 +142,8 @@ void unit_close(struct unit *u, bool revoke, uint64_t now)
 			job->jobs->returned = true;
 		}
 		audit_draw(u, now);
+		if (done)
+			replica_keep(u, now);
 	}
 	free(u->shares);
 	u->shares = NULL;
@@ -180,22 +182,12 @@ static bool hand_over(struct unit *u, uint64_t expected_ms, uint64_t now)
 	return false;
 }
 
-static bool give_replica(struct job *job, struct worker *w, uint64_t now)
-{
-	struct piece *p = audit_replica(job, w);
-
-	if (!p)
-		return false;
-	struct unit *u = unit_new(job, w, p->span, p->bits, now);
-	u->replica = true;
-	audit_taken(p, u);
-	return hand_over(u, SCHED_FLOOR_MS, now);
-}
-
-static bool give_unit(struct job *job, struct worker *w, uint64_t now)
+/* What w's next unit is like, with so much to do. */
+static struct sched_cut cut_for(const struct job *job, const struct worker *w,
+				uint64_t pending)
 {
 	const struct sched_job sj = {
-	    .pending = job->book.pending.total,
+	    .pending = pending,
 	    .mesh_rate = job->pool->rate,
 	    .workers = job->pool->here,
 	    .max_bits = job->max_bits,
@@ -204,10 +196,35 @@ static bool give_unit(struct job *job, struct worker *w, uint64_t now)
 	    .most = job->kind->most,
 	};
 	const struct sched_worker sw = {w->rate, w->measured, w->rtt_ms};
-	const struct sched_cut cut = sched_unit(&sj, &sw);
+
+	return sched_unit(&sj, &sw);
+}
+
+static bool give_replica(struct job *job, struct worker *w, uint64_t now)
+{
+	const struct sched_cut cut =
+	    cut_for(job, w, job->book.pending.total + job->owed_nonces);
+	struct span span;
+	struct piece *p = replica_pick(job, w, &cut, &span);
+
+	if (!p)
+		return false;
+	struct unit *u = unit_new(job, w, span, cut.bits, now);
+
+	replica_taken(p, u);
+	return hand_over(u, cut.expected_ms, now);
+}
+
+static bool give_unit(struct job *job, struct worker *w, uint64_t now)
+{
+	struct jobs *j = job->jobs;
+	const struct sched_cut cut =
+	    cut_for(job, w, job->book.pending.total + job->owed_nonces);
+	/* Without shares nothing is given twice, and order is worth more. */
+	const uint64_t draw = job->kind->shares ? j->ops.random(j->arg) : 0;
 	struct span span;
 
-	if (!book_take(&job->book, cut.nonces, &span))
+	if (!book_take(&job->book, cut.nonces, draw, &span))
 		return false;
 	job->cut_units++;
 	job->cut_nonces += span.b - span.a;
@@ -233,7 +250,7 @@ static bool give(struct jobs *j, struct pool *p, struct worker *w, uint64_t now)
 	DL_FOREACH (j->open, job) {
 		if (job->pool != p || was_dropped(job, w))
 			continue;
-		if (job->nreplicas && give_replica(job, w, now))
+		if (replica_any(job) && give_replica(job, w, now))
 			return true;
 		if (!worker_free(w, now))
 			return false;
@@ -317,7 +334,7 @@ static enum share_lie shares_check(struct unit *u, uint64_t below,
 				   uint32_t *at)
 {
 	struct job *job = u->job;
-	const double expected = u->part->evidence.expected;
+	const double expected = u->part->worker->total.e.expected;
 	uint64_t least = u->below;
 	enum share_lie lie = LIE_NONE;
 
@@ -351,29 +368,39 @@ static enum share_lie shares_check(struct unit *u, uint64_t below,
 	return lie;
 }
 
+/* No doubt about it: u's own answer shows it. */
+static struct job_proof proof_in(const struct unit *u, enum job_lie lie,
+				 uint64_t nonce)
+{
+	return job_proof_of(u->job, u->id, lie, nonce);
+}
+
 static void drop_liar(struct unit *u, enum share_lie lie, uint32_t at,
 		      uint64_t now)
 {
 	struct jobs *j = u->job->jobs;
 	struct worker *w = u->part->worker;
+	struct job_proof proof;
 
 	switch (lie) {
 	case LIE_NONE:
 		break;
 	case LIE_PLACE:
-		jobs_drop(j, w, true, now,
+		proof = proof_in(u, JOB_LIE_PLACE, at);
+		jobs_drop(j, w, &proof, now,
 			  "reported nonce %" PRIu32
 			  " out of its range, out of order or twice",
 			  at);
 		break;
 	case LIE_FALSE:
-		jobs_drop(j, w, true, now,
+		proof = proof_in(u, JOB_LIE_FALSE, at);
+		jobs_drop(j, w, &proof, now,
 			  "reported nonce %" PRIu32
 			  ", whose hash has not the asked %u zero bits",
 			  at, u->bits);
 		break;
 	case LIE_GAP:
-		jobs_drop(j, w, false, now,
+		jobs_drop(j, w, NULL, now,
 			  "reported no share for too long a stretch near "
 			  "nonce %" PRIu64,
 			  u->last);
@@ -404,6 +431,24 @@ static void advance(struct unit *u, uint64_t below)
 		u->state = UNIT_COMPUTING;
 }
 
+/* (c) of D15 for its lists in this job, and in all it ever did for us. */
+static bool too_few(struct unit *u, uint64_t now)
+{
+	struct part *part = u->part;
+	struct worker *w = part->worker;
+	const bool here = evidence_low(&part->evidence);
+
+	if (!evidence_low(&w->total.e) && !here)
+		return false;
+	const struct evidence *e = here ? &part->evidence : &w->total.e;
+
+	jobs_drop(u->job->jobs, w, NULL, now,
+		  "reported %" PRIu64
+		  " shares where %.0f were to be expected%s",
+		  e->reported, e->expected, here ? "" : ", in all its jobs");
+	return true;
+}
+
 static void progress(struct unit *u, uint64_t below, const uint32_t *shares,
 		     size_t n, uint64_t now)
 {
@@ -428,15 +473,12 @@ static void progress(struct unit *u, uint64_t below, const uint32_t *shares,
 	}
 
 	evidence_add(&part->evidence, count, u->bits, n);
+	evidence_add(&w->total.e, count, u->bits, n);
+	w->total.hashes += count;
 	keep_shares(u, shares, n);
 	advance(u, below);
-	if (evidence_low(&part->evidence)) {
-		jobs_drop(job->jobs, w, false, now,
-			  "reported %" PRIu64 " shares where %.0f were to be "
-			  "expected",
-			  part->evidence.reported, part->evidence.expected);
+	if (too_few(u, now))
 		return;
-	}
 	if (!u->open) {
 		/* Late: nothing will close it again. */
 		audit_draw(u, now);
@@ -464,8 +506,10 @@ void jobs_progress(struct jobs *j, uint64_t lease_id, uint64_t below,
 	struct pool *pool = job->pool;
 	struct worker *w = u->part->worker;
 
+	const struct job_proof proof = proof_in(u, JOB_LIE_BEYOND, below);
+
 	if (below > u->span.b)
-		jobs_drop(j, w, true, now,
+		jobs_drop(j, w, &proof, now,
 			  "reported more than its unit, up to %" PRIu64, below);
 	else
 		progress(u, below, shares, n, now);
@@ -490,17 +534,19 @@ void jobs_lease_end(struct jobs *j, uint64_t lease_id, enum err e,
 	const uint64_t length = u->span.b - u->span.a;
 
 	if (e == ERR_CRYPTO) {
-		jobs_drop(j, w, false, now, "signed no answer to its unit");
+		jobs_drop(j, w, NULL, now, "signed no answer to its unit");
 	} else if (e == OK && (u->below < u->span.b || hashes < length)) {
-		jobs_drop(j, w, false, now,
+		jobs_drop(j, w, NULL, now,
 			  "ended a unit of %" PRIu64 " nonces after %" PRIu64
 			  " hashes, with word of %" PRIu64,
 			  length, hashes, u->below - u->span.a);
 	} else {
-		if (e == OK)
+		if (e == OK) {
 			u->part->units++;
-		else
+			w->total.units++;
+		} else {
 			worker_failed(w, WORKER_REST_MS, now);
+		}
 		trust_event(j, w, score_event_of(e), now);
 		if (e == ERR_GONE)
 			part_lost(u->part, "its session ended");
@@ -522,7 +568,9 @@ void jobs_lie(struct jobs *j, uint64_t lease_id, const char *why, uint64_t now)
 	struct pool *pool = job->pool;
 	struct worker *w = u->part->worker;
 
-	jobs_drop(j, w, true, now, "%s", why);
+	const struct job_proof proof = proof_in(u, JOB_LIE_ANSWER, 0);
+
+	jobs_drop(j, w, &proof, now, "%s", why);
 	job_changed(job);
 	job_step(job, now);
 	jobs_settle(j, pool, w, now);

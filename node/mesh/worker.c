@@ -101,6 +101,19 @@ bool worker_free(const struct worker *w, uint64_t now)
 	       trust_may_work(w->trust);
 }
 
+static const struct node_id *owner_of(const struct worker *w)
+{
+	static const struct node_id none;
+
+	return node_id_eq(&w->owner, &none) ? &w->id : &w->owner;
+}
+
+bool worker_independent(const struct worker *a, const struct worker *b)
+{
+	return !node_id_eq(&a->id, &b->id) &&
+	       !node_id_eq(owner_of(a), owner_of(b));
+}
+
 void worker_announce(struct worker *w, uint64_t rate)
 {
 	if (w->measured || !rate)

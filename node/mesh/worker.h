@@ -8,6 +8,7 @@
 #include <uthash.h>
 
 #include "node/base/identity.h"
+#include "node/mesh/check.h"
 
 /*
  * What the coordinator knows of those who offer a capability: how fast they
@@ -22,6 +23,7 @@ struct unit;
 
 struct worker {
 	struct node_id id;
+	struct node_id owner; /* zero: the node itself */
 	bool self;
 	bool here; /* offers the capability now */
 	bool bad;  /* gets nothing any more */
@@ -40,7 +42,7 @@ struct worker {
 	unsigned streak;    /* failures since its last progress */
 	uint64_t resume_at; /* no work before */
 	uint64_t robbed_at; /* when a begun unit was last taken from it */
-	uint64_t passed;    /* pieces that proved right: 0 is a stranger */
+	struct evidence_total total; /* over all jobs; saved elsewhere */
 
 	struct trust *trust; /* NULL: ourselves; owned by struct jobs */
 
@@ -67,6 +69,8 @@ void pool_count(struct pool *p); /* rate, usable and here, afresh */
 
 /* May it be given a unit now? */
 bool worker_free(const struct worker *w, uint64_t now);
+/* Neither one node nor one owner's. */
+bool worker_independent(const struct worker *a, const struct worker *b);
 /* It announces this rate; ignored once measured. */
 void worker_announce(struct worker *w, uint64_t rate);
 /* Its first unit after having none. */

@@ -42,8 +42,8 @@ static enum err on_rescan(void *arg, uint64_t id, const struct scan_work *w)
 	return ERR_DEVICE;
 }
 
-static void on_bad(void *arg, const struct node_id *id, bool proof,
-		   const char *why)
+static void on_bad(void *arg, const struct node_id *id,
+		   const struct job_proof *proof, const char *why)
 {
 	(void)arg, (void)id, (void)proof, (void)why;
 }

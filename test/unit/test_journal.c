@@ -82,8 +82,8 @@ static enum err on_rescan(void *arg, uint64_t id, const struct scan_work *w)
 	return ERR_DEVICE;
 }
 
-static void on_bad(void *arg, const struct node_id *id, bool proof,
-		   const char *why)
+static void on_bad(void *arg, const struct node_id *id,
+		   const struct job_proof *proof, const char *why)
 {
 	(void)arg, (void)id, (void)proof, (void)why;
 	if (rig.journal)
@@ -311,6 +311,15 @@ static char *shown(const char *id)
 
 	assert_int_equal(jobs_info(rig.jobs, id, JOB_UNITS, now(), &a, &info),
 			 OK);
+	struct job_peer *peers = info.by_peer.items;
+
+	/* What a peer did in other jobs, too, is not saved with this one. */
+	for (size_t i = 0; i < info.by_peer.n; i++) {
+		peers[i].all_hashes = peers[i].all_expected = 0;
+		peers[i].all_shares = peers[i].all_rescanned = 0;
+		peers[i].all_pieces = peers[i].all_checks = 0;
+		peers[i].all_failures = 0;
+	}
 	info.rate = 0;
 	info.eta_s = 0;
 	if (!strcmp(info.state, "running"))

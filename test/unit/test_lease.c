@@ -120,7 +120,7 @@ static void test_book_hands_out_each_number_once(void **state)
 
 	(void)state;
 	book_init(&b, 1000, 2000);
-	while (book_take(&b, 70, &u)) {
+	while (book_take(&b, 70, 0, &u)) {
 		assert_int_equal(u.a, next);
 		next = u.b;
 	}
@@ -138,12 +138,12 @@ static void test_book_takes_a_crumb_along(void **state)
 
 	(void)state;
 	book_init(&b, 0, 108);
-	assert_true(book_take(&b, 100, &u));
+	assert_true(book_take(&b, 100, 0, &u));
 	assert_int_equal(u.b, 108);
 	book_release(&b);
 	/* Nobody wants nothing: at least one number. */
 	book_init(&b, 0, 10);
-	assert_true(book_take(&b, 0, &u));
+	assert_true(book_take(&b, 0, 0, &u));
 	assert_int_equal(u.b - u.a, 1);
 	book_release(&b);
 }
@@ -156,7 +156,7 @@ static void test_book_gives_back_what_is_not_done(void **state)
 
 	(void)state;
 	book_init(&b, 0, 100);
-	assert_true(book_take(&b, 60, &u));
+	assert_true(book_take(&b, 60, 0, &u));
 	assert_int_equal(book_done(&b, 0, 25, true, &one), 25);
 	book_return(&b, 25, 60);
 	/* The rest is one span with what was pending. */
@@ -167,7 +167,7 @@ static void test_book_gives_back_what_is_not_done(void **state)
 	assert_int_equal(book_done(&b, 25, 40, false, &one), 15);
 	assert_int_equal(lowest(&b.pending), 40);
 	/* In another's hands meanwhile: done once, whoever is first. */
-	assert_true(book_take(&b, 60, &v));
+	assert_true(book_take(&b, 60, 0, &v));
 	assert_int_equal(v.a, 40);
 	assert_int_equal(book_done(&b, 40, 50, false, &one), 10);
 	assert_int_equal(book_done(&b, 40, 100, true, &two), 50);
@@ -186,8 +186,8 @@ static void test_book_undoes_one_workers_credit(void **state)
 
 	(void)state;
 	book_init(&b, 0, 100);
-	assert_true(book_take(&b, 50, &u));
-	assert_true(book_take(&b, 50, &v));
+	assert_true(book_take(&b, 50, 0, &u));
+	assert_true(book_take(&b, 50, 0, &v));
 	book_done(&b, 0, 50, true, &liar);
 	book_done(&b, 50, 70, true, &other);
 	/* Late words of the liar about what another holds. */
