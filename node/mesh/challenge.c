@@ -28,7 +28,8 @@
 #define REST_MS 1000	/* between two probes of one peer */
 #define BUSY_REST_MS 5000
 #define NO_DEVICE_MS 10000
-#define LOOK_MS 1000 /* who is due is looked for so often at most */
+#define LOOK_AGAIN_MS 50 /* a look sees all peers: not at every event */
+#define LOOK_MS 1000	 /* who is due is looked for so often at most */
 
 enum lie { LIE_NONE, LIE_MISSED, LIE_FALSE, LIE_PLACE };
 
@@ -334,7 +335,7 @@ static void conclude(struct jobs *j, struct challenge *c, enum err e,
 	else
 		trust_event(j, w, SCORE_MISSED, now);
 	if (j->returned)
-		units_feed_all(j, jobs_pool(j, &kind_search), now);
+		units_feed_all(j, now);
 }
 
 bool challenge_end(struct jobs *j, uint64_t lease_id, enum err e, uint64_t now)
@@ -436,8 +437,12 @@ uint64_t challenges_tick(struct jobs *j, uint64_t now)
 	expire(j, now);
 	if (now < j->no_device_until)
 		j->trusts.due = j->no_device_until;
-	else if (now >= j->trusts.due)
+	else if (j->trusts.due < j->trusts.looked_at + LOOK_AGAIN_MS)
+		j->trusts.due = j->trusts.looked_at + LOOK_AGAIN_MS;
+	if (now >= j->trusts.due) {
+		j->trusts.looked_at = now;
 		j->trusts.due = look(j, now);
+	}
 	next = j->trusts.due;
 	DL_FOREACH (j->trusts.challenges, c)
 		if (c->deadline < next)

@@ -149,8 +149,8 @@ static void pool_offer(struct jobs *j, struct pool *p,
 	w->slots = o->slots > SCHED_SLOTS_MAX ? SCHED_SLOTS_MAX
 		   : o->slots		      ? (unsigned)o->slots
 					      : SCHED_SLOTS;
-	worker_announce(w, o->rate);
-	pool_count(p);
+	worker_announce(w, o->rate, now);
+	worker_file(w, now);
 	units_feed(j, p, w, now);
 }
 
@@ -179,8 +179,8 @@ static void pool_gone(struct jobs *j, struct pool *p, const struct node_id *id,
 		unit_close(u, false, now);
 		job_changed(job);
 	}
-	pool_count(p);
-	units_feed_all(j, p, now);
+	worker_file(w, now);
+	units_feed_all(j, now);
 }
 
 void jobs_worker_gone(struct jobs *j, const char *cap, const struct node_id *id,
@@ -261,18 +261,17 @@ void jobs_drop(struct jobs *j, struct worker *w, const struct job_proof *proof,
 	for (size_t i = 0; i < HN_COUNT(j->pools); i++) {
 		struct worker *same = pool_find(&j->pools[i], &id);
 
-		if (same && proof)
+		if (same && proof) {
 			same->bad = true;
+			worker_file(same, now);
+		}
 	}
 	challenge_forget(j, w->trust);
 	DL_FOREACH (j->open, job) {
-		DL_FOREACH (job->parts, part) {
-			if (node_id_eq(&part->id, &id))
-				part_drop(part, why, now);
-		}
+		part = part_find(job, &id);
+		if (part)
+			part_drop(part, why, now);
 	}
-	for (size_t i = 0; i < HN_COUNT(j->pools); i++)
-		pool_count(&j->pools[i]);
 	j->returned = true;
 	trust_event(j, w, proof ? SCORE_PROOF : SCORE_SUSPECT, now);
 	j->ops.peer_bad(j->arg, &id, proof, why);
@@ -296,6 +295,7 @@ static void job_free(struct job *job)
 	job->jobs->nended--;
 	DL_FOREACH_SAFE (job->closed, u, next_unit)
 		unit_free(u);
+	HASH_CLEAR(hh, job->part_by_id);
 	DL_FOREACH_SAFE (job->parts, part, next_part) {
 		spans_release(&part->did);
 		free(part->why);
@@ -346,34 +346,38 @@ static void job_end(struct job *job, enum job_state state, enum err error,
 	j->ops.changed(j->arg, job->id, true);
 }
 
+/* The range is done. Late words have done what is left of some units; of the
+ * others the end should come, until it is too late (all). */
+static void sweep(struct job *job, bool all, uint64_t now)
+{
+	struct unit *u, *next;
+
+	DL_FOREACH_SAFE (job->units, u, next)
+		if (!u->replica && (all || u->below < u->span.b))
+			unit_close(u, true, now);
+}
+
 /* The range is done: true when nothing more is to be waited for. */
 static bool job_settled(struct job *job, uint64_t now)
 {
-	struct unit *u, *next;
-	bool waits = false;
-
 	if (!job->complete) {
 		job->complete = true;
 		job->complete_at = now;
+		job->swept = false;
 	}
 	const uint64_t since = now - job->complete_at;
 
-	DL_FOREACH_SAFE (job->units, u, next) {
-		if (u->replica)
-			continue;
-		/* Late words have done what is left of this one, or it is
-		 * done and its end should come. */
-		if (u->below < u->span.b || since >= LAST_WORD_MS)
-			unit_close(u, true, now);
-		else
-			waits = true;
-	}
+	if (!job->swept)
+		sweep(job, false, now);
+	if (job->ncover && since >= LAST_WORD_MS)
+		sweep(job, true, now);
+	job->swept = true;
 	audit_spend(job, true, now);
 	if (!book_complete(&job->book))
 		return false;
 	if (replica_owing(job, now))
 		return false;
-	return !waits &&
+	return !job->ncover &&
 	       (since >= LAST_LOOK_MS ||
 		!(audit_busy(job) || job->nruns || job->nreplicating));
 }
@@ -499,6 +503,7 @@ enum err jobs_submit(struct jobs *j, const struct kind *kind, const void *spec,
 	book_init(&job->book, range.a, range.b);
 	DL_APPEND(j->open, job);
 	j->nopen++;
+	j->returned = true;
 	audit_start(job, now);
 	memcpy(id, job->id, JOB_ID_SIZE);
 	return OK;
@@ -517,10 +522,8 @@ enum err jobs_cancel_because(struct jobs *j, const char *id, const char *text,
 	if (!job)
 		return ERR_NOTFOUND;
 	if (job_is_open(job)) {
-		struct pool *pool = job->pool;
-
 		job_end(job, JOB_CANCELED, ERR_CANCELED, text, now);
-		units_feed_all(j, pool, now);
+		units_feed_all(j, now);
 	}
 	return OK;
 }
@@ -598,10 +601,8 @@ uint64_t jobs_tick(struct jobs *j, uint64_t now)
 	uint64_t next = now + TICK_IDLE_MS;
 	struct job *job, *after;
 
-	for (size_t i = 0; i < KIND_COUNT; i++) {
+	for (size_t i = 0; i < KIND_COUNT; i++)
 		units_expire(j, &j->pools[i], now);
-		pool_count(&j->pools[i]);
-	}
 	DL_FOREACH_SAFE (j->open, job, after) {
 		job_measure(job, now);
 		job_step(job, now);
@@ -616,12 +617,19 @@ uint64_t jobs_tick(struct jobs *j, uint64_t now)
 
 	if (ask < next)
 		next = ask;
-	for (size_t i = 0; i < KIND_COUNT; i++) {
-		units_feed_all(j, &j->pools[i], now);
-		if (units_steal(j, &j->pools[i], now) &&
-		    next > now + TICK_WATCH_MS)
-			next = now + TICK_WATCH_MS;
+	if (j->returned || now >= j->feed_at) {
+		units_feed_all(j, now);
+		j->feed_at = now + TICK_MS;
 	}
+	if (now >= j->steal_at) {
+		bool watch = false;
+
+		for (size_t i = 0; i < KIND_COUNT; i++)
+			watch |= units_steal(j, &j->pools[i], now);
+		j->steal_at = now + (watch ? TICK_WATCH_MS : 1);
+	}
+	if (next > j->steal_at && j->steal_at > now + 1)
+		next = j->steal_at;
 	if (j->open && next > now + TICK_MS)
 		next = now + TICK_MS;
 	return next > now ? next : now + 1;

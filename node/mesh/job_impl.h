@@ -41,7 +41,6 @@ struct unit {
 	bool open, late;
 	struct piece *piece; /* it is the replica of this piece */
 	bool replica;	  /* outside the cover: done by somebody else before */
-	uint64_t turn_at; /* its last word, or since when it is first in line */
 	uint32_t *shares; /* from audited on */
 	size_t nshares, cap;
 	struct unit *prev, *next;   /* job->units or job->closed */
@@ -67,6 +66,7 @@ struct part {
 	bool self, dropped, lost;
 	char *why;
 	struct part *prev, *next;
+	UT_hash_handle hh; /* of an open job, by id */
 };
 
 /* What is done again, and which shares its worker reported there. */
@@ -121,12 +121,14 @@ struct job {
 	bool enough, too_many; /* of hits: the end is near */
 	bool complete;	       /* all of the range is done ... */
 	uint64_t complete_at;  /* ... since then */
+	bool swept;	       /* ... and nobody holds parts of it */
 
 	struct book book;
 	struct hits hits;
-	struct part *parts;
+	struct part *parts, *part_by_id;
 	struct unit *units, *closed; /* both: oldest first */
 	size_t nunits, nclosed;
+	size_t ncover; /* of the open ones, those that are no replicas */
 	uint64_t done_units, failed_units, cut_units, cut_nonces;
 	uint64_t late, rehashed;
 	uint64_t twice; /* done by two coordinators: see jobs_merge */
@@ -170,6 +172,7 @@ struct jobs {
 	size_t nopen, nended;
 	uint64_t no_device_until; /* our own refused to re-scan */
 	bool returned; /* something is pending again: feed everybody */
+	uint64_t feed_at, steal_at; /* not before, without a reason */
 };
 
 static inline bool job_is_open(const struct job *job)
@@ -199,12 +202,15 @@ struct job *jobs_find(const struct jobs *j, const char *id);
 struct part *job_part(struct job *job, struct worker *w);
 /* Fills the free slots of one worker, of all. */
 void units_feed(struct jobs *j, struct pool *p, struct worker *w, uint64_t now);
-void units_feed_all(struct jobs *j, struct pool *p, uint64_t now);
+void units_feed_all(struct jobs *j, uint64_t now);
 /* Takes back what its worker is silent about. */
 void units_expire(struct jobs *j, struct pool *p, uint64_t now);
 /* Takes from slow workers what idle ones would do sooner. True when there is
- * something to watch. */
+ * something to watch. Looks at all that is in hands: not at every event. */
 bool units_steal(struct jobs *j, struct pool *p, uint64_t now);
+/* w's part in the job; NULL: none yet. */
+struct part *part_find(const struct job *job, const struct node_id *id);
+void part_add(struct job *job, struct part *part);
 void unit_close(struct unit *u, bool revoke, uint64_t now);
 void unit_free(struct unit *u);
 /* After an event of w: hands out what came back, or fills w's slots. */

@@ -478,7 +478,7 @@ static struct part *restore_part(struct job *job, const struct saved_part *s)
 	part->dropped = s->dropped;
 	part->lost = s->lost;
 	part->why = s->why ? xstrdup(s->why) : NULL;
-	DL_APPEND(job->parts, part);
+	part_add(job, part);
 	return part;
 }
 
@@ -583,6 +583,7 @@ static void restore(struct jobs *j, const struct job_saved *s,
 	if (job_is_open(job)) {
 		DL_APPEND(j->open, job);
 		j->nopen++;
+		j->returned = true;
 		audit_start(job, now);
 	} else {
 		job->text = xstrdup(s->text ? s->text : "");

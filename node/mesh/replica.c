@@ -293,7 +293,6 @@ void replica_taken(struct piece *p, struct unit *u)
 	take_out(p);
 	p->tries++;
 	u->piece = p;
-	u->replica = true;
 	job->nreplicating++;
 	job->nowed_given += p->role == PIECE_OWED;
 	spent(p, u->part->worker, u->span.b - u->span.a);

@@ -108,7 +108,18 @@ bool trust_may_work(const struct trust *t)
 	return !t || score_may_work(&t->score);
 }
 
-static void tell(struct jobs *j, struct trust *t, bool state)
+/* Its workers follow what the score says. */
+static void take_effect(struct jobs *j, const struct trust *t, uint64_t now)
+{
+	for (size_t i = 0; i < HN_COUNT(j->pools); i++) {
+		struct worker *w = pool_find(&j->pools[i], &t->id);
+
+		if (w)
+			worker_file(w, now);
+	}
+}
+
+static void tell(struct jobs *j, struct trust *t, bool state, uint64_t now)
 {
 	if (!t->news) {
 		t->news = true;
@@ -116,11 +127,12 @@ static void tell(struct jobs *j, struct trust *t, bool state)
 	}
 	if (!state)
 		return;
-	for (size_t i = 0; i < HN_COUNT(j->pools); i++)
-		pool_count(&j->pools[i]);
+	take_effect(j, t, now);
 	/* It may be due for a probe, or free for work, now. */
-	j->trusts.due = 0;
-	j->returned = true;
+	if (score_may_work(&t->score))
+		j->returned = true;
+	else
+		j->trusts.due = 0;
 	if (j->ops.scored)
 		j->ops.scored(j->arg, &t->id);
 }
@@ -132,7 +144,8 @@ void trust_event(struct jobs *j, struct worker *w, enum score_event e,
 
 	if (t)
 		tell(j, t,
-		     score_event(&t->score, &j->trusts.rules, e, wall(j, now)));
+		     score_event(&t->score, &j->trusts.rules, e, wall(j, now)),
+		     now);
 }
 
 /* --- what others ask --- */
@@ -151,8 +164,8 @@ void jobs_set_trust(struct jobs *j, const struct score_rules *rules,
 	j->trusts.timeout_ms = timeout_ms;
 }
 
-/* Its workers follow what the score says. */
-static void take_effect(struct jobs *j, const struct trust *t)
+/* A person, or an earlier start, says whether its workers are barred. */
+static void set_barred(struct jobs *j, const struct trust *t, uint64_t now)
 {
 	for (size_t i = 0; i < HN_COUNT(j->pools); i++) {
 		struct worker *w = pool_find(&j->pools[i], &t->id);
@@ -160,7 +173,7 @@ static void take_effect(struct jobs *j, const struct trust *t)
 		if (!w)
 			continue;
 		w->bad = t->score.state == SCORE_BARRED;
-		pool_count(&j->pools[i]);
+		worker_file(w, now);
 	}
 }
 
@@ -172,7 +185,7 @@ void jobs_set_score(struct jobs *j, const struct node_id *id,
 	if (!t)
 		return;
 	t->score = *s;
-	take_effect(j, t);
+	set_barred(j, t, 0);
 }
 
 void jobs_pardon(struct jobs *j, const struct node_id *id, uint64_t now)
@@ -182,8 +195,8 @@ void jobs_pardon(struct jobs *j, const struct node_id *id, uint64_t now)
 	if (!t)
 		return;
 	score_pardon(&t->score, &j->trusts.rules, wall(j, now));
-	take_effect(j, t);
-	tell(j, t, true);
+	set_barred(j, t, now);
+	tell(j, t, true, now);
 }
 
 bool jobs_score(const struct jobs *j, const struct node_id *id, uint64_t now,
@@ -232,11 +245,12 @@ void jobs_bar(struct jobs *j, const struct node_id *id, const char *why,
 		if (!w || w->bad)
 			continue;
 		jobs_drop(j, w, &elsewhere, now, "%s", why);
-		units_feed_all(j, &j->pools[i], now);
+		units_feed_all(j, now);
 		return;
 	}
 	if (t && t->score.state != SCORE_BARRED)
 		tell(j, t,
 		     score_event(&t->score, &j->trusts.rules, SCORE_PROOF,
-				 wall(j, now)));
+				 wall(j, now)),
+		     now);
 }

@@ -51,6 +51,7 @@ struct trusts {
 	uint64_t interval_ms;	   /* of probes of idle peers; 0: none */
 	uint64_t timeout_ms;
 	uint64_t due; /* when to look for somebody to probe */
+	uint64_t looked_at;
 	struct challenge *challenges;
 	size_t nchallenges, nscanned;
 };

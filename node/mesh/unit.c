@@ -23,19 +23,23 @@
 
 #define ROBBED_AGAIN_MS 1000
 
-static struct part *part_find(struct job *job, const struct worker *w)
+struct part *part_find(const struct job *job, const struct node_id *id)
 {
 	struct part *part;
 
-	DL_FOREACH (job->parts, part)
-		if (part->worker == w)
-			return part;
-	return NULL;
+	HASH_FIND(hh, job->part_by_id, id, sizeof(*id), part);
+	return part;
+}
+
+void part_add(struct job *job, struct part *part)
+{
+	DL_APPEND(job->parts, part);
+	HASH_ADD(hh, job->part_by_id, id, sizeof(part->id), part);
 }
 
 struct part *job_part(struct job *job, struct worker *w)
 {
-	struct part *part = part_find(job, w);
+	struct part *part = part_find(job, &w->id);
 
 	if (part)
 		return part;
@@ -45,12 +49,13 @@ struct part *job_part(struct job *job, struct worker *w)
 	part->id = w->id;
 	part->self = w->self;
 	w->refs++;
-	DL_APPEND(job->parts, part);
+	part_add(job, part);
 	return part;
 }
 
 static struct unit *unit_new(struct job *job, struct worker *w,
-			     struct span span, unsigned bits, uint64_t now)
+			     struct span span, unsigned bits, bool replica,
+			     uint64_t now)
 {
 	struct unit *u = HN_NEW(struct unit);
 
@@ -61,12 +66,16 @@ static struct unit *unit_new(struct job *job, struct worker *w,
 	u->below = u->audited = u->last = span.a;
 	u->bits = bits;
 	u->open = true;
-	u->turn_at = now;
-	if (!w->held++)
+	u->replica = replica;
+	job->ncover += !replica;
+	if (!w->held++) {
+		w->turn_at = now;
 		worker_busy(w, now);
+	}
 	if (!u->part->open++)
 		u->part->busy_since = now;
 	DL_APPEND2(w->units, u, wprev, wnext);
+	worker_file(w, now);
 	DL_APPEND(job->units, u);
 	job->nunits++;
 	HASH_ADD(hh, job->jobs->leases, id, sizeof(u->id), u);
@@ -106,11 +115,14 @@ static void unhand(struct unit *u, uint64_t now)
 	u->open = false;
 	DL_DELETE(job->units, u);
 	job->nunits--;
+	job->ncover -= !u->replica;
 	DL_DELETE2(w->units, u, wprev, wnext);
+	if (head)
+		w->turn_at = now;
 	if (!--w->held)
 		worker_idle(w, now);
-	else if (head)
-		w->units->turn_at = now;
+	else
+		worker_file(w, now);
 	if (!--part->open)
 		part->busy_ms += now - part->busy_since;
 	DL_APPEND(job->closed, u);
@@ -188,7 +200,7 @@ static struct sched_cut cut_for(const struct job *job, const struct worker *w,
 {
 	const struct sched_job sj = {
 	    .pending = pending,
-	    .mesh_rate = job->pool->rate,
+	    .mesh_rate = (double)job->pool->rate,
 	    .workers = job->pool->here,
 	    .max_bits = job->max_bits,
 	    .plain = !job->kind->shares,
@@ -209,7 +221,7 @@ static bool give_replica(struct job *job, struct worker *w, uint64_t now)
 
 	if (!p)
 		return false;
-	struct unit *u = unit_new(job, w, span, cut.bits, now);
+	struct unit *u = unit_new(job, w, span, cut.bits, true, now);
 
 	replica_taken(p, u);
 	return hand_over(u, cut.expected_ms, now);
@@ -228,14 +240,14 @@ static bool give_unit(struct job *job, struct worker *w, uint64_t now)
 		return false;
 	job->cut_units++;
 	job->cut_nonces += span.b - span.a;
-	return hand_over(unit_new(job, w, span, cut.bits, now), cut.expected_ms,
-			 now);
+	return hand_over(unit_new(job, w, span, cut.bits, false, now),
+			 cut.expected_ms, now);
 }
 
 /* A suspect that was let back does no more for the job where it failed. */
 static bool was_dropped(struct job *job, const struct worker *w)
 {
-	const struct part *part = part_find(job, w);
+	const struct part *part = part_find(job, &w->id);
 
 	return part && part->dropped;
 }
@@ -271,24 +283,53 @@ void units_feed(struct jobs *j, struct pool *p, struct worker *w, uint64_t now)
 void jobs_settle(struct jobs *j, struct pool *p, struct worker *w, uint64_t now)
 {
 	if (j->returned)
-		units_feed_all(j, p, now);
+		units_feed_all(j, now);
 	else
 		units_feed(j, p, w, now);
 }
 
-/* In rounds, so that the last units are not all in one worker's hands. */
-void units_feed_all(struct jobs *j, struct pool *p, uint64_t now)
+/* Does anybody have anything to give? */
+static bool pool_wanted(struct jobs *j, const struct pool *p)
 {
-	struct worker *w, *next;
+	const struct job *job;
+
+	DL_FOREACH (j->open, job)
+		if (job->pool == p &&
+		    (job->book.pending.n || job->runs || job->owed))
+			return true;
+	return false;
+}
+
+/* A unit for each that has none, then more in rounds, so that the last units
+ * are not all in one worker's hands. */
+static void feed_pool(struct jobs *j, struct pool *p, uint64_t now)
+{
+	size_t i = 0;
 	bool gave = true;
 
-	j->returned = false;
-	while (gave) {
-		gave = false;
-		HASH_ITER (hh, p->by_id, w, next)
-			if (worker_free(w, now) && give(j, p, w, now))
-				gave = true;
+	while (i < p->idle.n && pool_wanted(j, p)) {
+		struct worker *w = pool_idle(p, i);
+
+		i = give(j, p, w, now) || !heap_has(&w->idle) ? 0 : i + 1;
 	}
+	while (gave) {
+		struct worker *w, *next;
+
+		gave = false;
+		DL_FOREACH_SAFE2(p->spare, w, next, snext)
+		{
+			if (!pool_wanted(j, p))
+				return;
+			gave |= give(j, p, w, now);
+		}
+	}
+}
+
+void units_feed_all(struct jobs *j, uint64_t now)
+{
+	j->returned = false;
+	for (size_t i = 0; i < KIND_COUNT; i++)
+		feed_pool(j, &j->pools[i], now);
 }
 
 /* Progress */
@@ -458,8 +499,9 @@ static void progress(struct unit *u, uint64_t below, const uint32_t *shares,
 	const uint64_t count = below - u->below;
 	uint32_t at = 0;
 
+	if (w->units == u)
+		w->turn_at = now;
 	worker_progress(w, count, now);
-	u->turn_at = now;
 	job->served_at = now;
 	part->lost = false;
 	if (!job->kind->shares) {
@@ -578,105 +620,116 @@ void jobs_lie(struct jobs *j, uint64_t lease_id, const char *why, uint64_t now)
 
 /* Taking back */
 
+/* All its units when it says nothing at all; the oldest when others overtake
+ * that one, which is then lost as well. */
+static void take_back(struct jobs *j, struct worker *w, uint64_t now)
+{
+	const uint64_t silent = now - w->heard_at;
+	const bool all = silent >= worker_patience_ms(w);
+
+	worker_failed(w, WORKER_SILENT_REST_MS, now);
+	trust_event(j, w, SCORE_SILENT, now);
+	part_lost(w->units->part, "silent for %" PRIu64 " s", silent / 1000);
+	do {
+		struct job *job = w->units->job;
+
+		unit_close(w->units, true, now);
+		job_changed(job);
+	} while (all && w->units);
+}
+
 void units_expire(struct jobs *j, struct pool *p, uint64_t now)
 {
-	struct worker *w, *next;
+	struct worker *w;
 
-	HASH_ITER (hh, p->by_id, w, next) {
-		if (!w->units)
-			continue;
-		const uint64_t patience = worker_patience_ms(w);
-		struct unit *head = w->units;
-		const bool silent = now - w->heard_at >= patience;
-
-		/* A head that others overtake is lost as well. */
-		if (!silent && now - head->turn_at < patience)
-			continue;
-		worker_failed(w, WORKER_SILENT_REST_MS, now);
-		trust_event(j, w, SCORE_SILENT, now);
-		part_lost(head->part, "silent for %" PRIu64 " s",
-			  (now - w->heard_at) / 1000);
-		do {
-			struct job *job = w->units->job;
-
-			unit_close(w->units, true, now);
-			job_changed(job);
-		} while (silent && w->units);
+	while ((w = pool_due(p, now))) {
+		if (worker_expiry(w) <= now)
+			take_back(j, w, now);
+		worker_file(w, now);
+		units_feed(j, p, w, now);
 	}
 }
 
-/* The open unit of a job that will be done last. */
-static struct unit *last_unit(struct job *job, uint64_t now,
-			      struct sched_slow *slow)
+/* A unit in hands, and when it would be done. */
+struct late {
+	struct heap_node node;
+	struct unit *u;
+	struct sched_slow slow;
+};
+
+static bool look_at(struct unit *u, uint64_t now, struct late *l)
 {
-	struct unit *u, *last = NULL;
-	uint64_t latest = 0;
+	struct worker *w = u->part->worker;
+	/* The mean forgets too slowly that somebody sat down there. */
+	const double rate =
+	    w->measured && w->recent < w->rate ? w->recent : w->rate;
 
-	DL_FOREACH (job->units, u) {
-		struct worker *w = u->part->worker;
-		/* The mean forgets too slowly that somebody sat down there. */
-		const double rate =
-		    w->measured && w->recent < w->rate ? w->recent : w->rate;
-		struct sched_slow s = {.rate = rate,
-				       .rtt_ms = w->rtt_ms,
-				       .heard_at = w->heard_at,
-				       .left = u->span.b - u->below,
-				       .begun = w->units == u};
+	l->u = u;
+	l->slow = (struct sched_slow){.rate = rate,
+				      .rtt_ms = w->rtt_ms,
+				      .heard_at = w->heard_at,
+				      .left = u->span.b - u->below,
+				      .begun = w->units == u};
+	if (u->replica || !l->slow.left ||
+	    (l->slow.begun && now - w->robbed_at < ROBBED_AGAIN_MS))
+		return false;
+	for (struct unit *v = w->units; v != u; v = v->wnext)
+		l->slow.ahead += v->span.b - v->below;
+	return true;
+}
 
-		if (u->replica || !s.left ||
-		    (s.begun && now - w->robbed_at < ROBBED_AGAIN_MS))
-			continue;
-		for (struct unit *v = w->units; v != u; v = v->wnext)
-			s.ahead += v->span.b - v->below;
-		const uint64_t finish = sched_finish(&s, now);
+/* From the last to be done on, while somebody idle is sooner. */
+static void steal_from(struct job *job, uint64_t now)
+{
+	struct jobs *j = job->jobs;
+	struct pool *p = job->pool;
+	struct late *late = xcalloc(job->nunits, sizeof(*late));
+	struct heap latest = {0};
+	struct worker *idle;
+	struct unit *u;
+	size_t n = 0;
 
-		if (finish > latest) {
-			latest = finish;
-			last = u;
-			*slow = s;
+	DL_FOREACH (job->units, u)
+		if (look_at(u, now, &late[n])) {
+			heap_put(&latest, &late[n].node,
+				 UINT64_MAX - sched_finish(&late[n].slow, now));
+			n++;
 		}
-	}
-	return last;
-}
+	while (latest.n && (idle = pool_fastest(p))) {
+		struct late *l =
+		    HN_HEAP_OF(heap_top(&latest), struct late, node);
+		struct worker *w = l->u->part->worker;
 
-static struct worker *fastest_idle(struct pool *p, uint64_t now)
-{
-	struct worker *w, *next, *best = NULL;
-
-	HASH_ITER (hh, p->by_id, w, next) {
-		if (!w->held && worker_free(w, now) &&
-		    (!best || w->rate > best->rate))
-			best = w;
+		heap_take(&latest, &l->node);
+		/* What else it holds is done sooner by now. */
+		if (w->stolen_at == now)
+			continue;
+		if (!sched_steal(&l->slow, idle->rate, idle->rtt_ms, now))
+			break;
+		if (l->slow.begun)
+			w->robbed_at = now;
+		w->stolen_at = now;
+		unit_close(l->u, true, now);
+		units_feed(j, p, idle, now);
+		job_changed(job);
 	}
-	return best;
+	heap_release(&latest);
+	free(late);
 }
 
 bool units_steal(struct jobs *j, struct pool *p, uint64_t now)
 {
-	struct worker *idle = fastest_idle(p, now);
 	struct job *job, *next;
 	bool watch = false;
 
 	DL_FOREACH_SAFE2(j->open, job, next, next)
 	{
-		struct sched_slow slow;
-
-		if (!idle)
+		if (job->pool != p || job->book.pending.n || !job->ncover)
+			continue;
+		if (!pool_fastest(p))
 			return watch;
-		if (job->pool != p || job->book.pending.n || !job->units)
-			continue;
-		struct unit *u = last_unit(job, now, &slow);
-
 		watch = true;
-		if (!u || u->part->worker == idle ||
-		    !sched_steal(&slow, idle->rate, idle->rtt_ms, now))
-			continue;
-		if (slow.begun)
-			u->part->worker->robbed_at = now;
-		unit_close(u, true, now);
-		units_feed(j, p, idle, now);
-		job_changed(job);
-		idle = fastest_idle(p, now);
+		steal_from(job, now);
 	}
 	return watch;
 }

@@ -5,6 +5,8 @@
 #include "node/mesh/sched.h"
 #include "node/mesh/trust.h"
 
+#include <utlist.h>
+
 #include <stdlib.h>
 
 #define RATE_MEMORY_MS 2000.0 /* of the moving mean */
@@ -24,6 +26,8 @@ void pool_release(struct pool *p)
 		HASH_DEL(p->by_id, w);
 		free(w);
 	}
+	heap_release(&p->idle);
+	heap_release(&p->due);
 	*p = (struct pool){0};
 }
 
@@ -51,6 +55,7 @@ static bool pool_forget(struct pool *p)
 	if (!victim)
 		return false;
 	HASH_DEL(p->by_id, victim);
+	heap_take(&p->due, &victim->due);
 	free(victim);
 	return true;
 }
@@ -64,6 +69,7 @@ struct worker *pool_add(struct pool *p, const struct node_id *id)
 	if (HASH_COUNT(p->by_id) >= WORKER_MAX && !pool_forget(p))
 		return NULL;
 	w = HN_NEW(struct worker);
+	w->pool = p;
 	w->id = *id;
 	w->interval_ms = SCHED_PROGRESS_MS;
 	HASH_ADD(hh, p->by_id, id, sizeof(w->id), w);
@@ -75,21 +81,56 @@ static bool worker_usable(const struct worker *w)
 	return w->here && !w->bad && !w->streak && trust_may_work(w->trust);
 }
 
-void pool_count(struct pool *p)
+static void count(struct worker *w)
 {
-	struct worker *w, *next;
+	struct pool *p = w->pool;
+	const bool here = w->here && !w->bad, usable = worker_usable(w);
+	const uint64_t rate = usable ? (uint64_t)w->rate : 0;
 
-	p->rate = 0;
-	p->usable = p->here = 0;
-	HASH_ITER (hh, p->by_id, w, next) {
-		if (!w->here || w->bad)
-			continue;
-		p->here++;
-		if (!worker_usable(w))
-			continue;
-		p->usable++;
-		p->rate += w->rate;
-	}
+	p->here += here - w->is_here;
+	p->usable += usable - w->is_usable;
+	p->rate += rate - w->counted;
+	w->is_here = here;
+	w->is_usable = usable;
+	w->counted = rate;
+}
+
+void worker_file(struct worker *w, uint64_t now)
+{
+	struct pool *p = w->pool;
+	const bool free = worker_free(w, now), spare = free && w->held;
+	const bool rests = w->here && !w->bad && now < w->resume_at;
+	uint64_t due = worker_expiry(w);
+
+	count(w);
+	if (free && !w->held)
+		heap_put(&p->idle, &w->idle, UINT64_MAX - (uint64_t)w->rate);
+	else
+		heap_take(&p->idle, &w->idle);
+	if (spare && !w->is_spare)
+		DL_APPEND2(p->spare, w, sprev, snext);
+	else if (!spare && w->is_spare)
+		DL_DELETE2(p->spare, w, sprev, snext);
+	w->is_spare = spare;
+	if (rests && w->resume_at < due)
+		due = w->resume_at;
+	if (due != UINT64_MAX)
+		heap_put(&p->due, &w->due, due);
+	else
+		heap_take(&p->due, &w->due);
+}
+
+struct worker *pool_due(struct pool *p, uint64_t now)
+{
+	const struct heap_node *top = heap_top(&p->due);
+
+	return top && top->key <= now ? HN_HEAP_OF(top, struct worker, due)
+				      : NULL;
+}
+
+struct worker *pool_fastest(struct pool *p)
+{
+	return p->idle.n ? pool_idle(p, 0) : NULL;
 }
 
 bool worker_free(const struct worker *w, uint64_t now)
@@ -114,12 +155,13 @@ bool worker_independent(const struct worker *a, const struct worker *b)
 	       !node_id_eq(owner_of(a), owner_of(b));
 }
 
-void worker_announce(struct worker *w, uint64_t rate)
+void worker_announce(struct worker *w, uint64_t rate, uint64_t now)
 {
 	if (w->measured || !rate)
 		return;
 	w->rate = (double)rate;
 	w->seen_ms = ANNOUNCED_MS;
+	worker_file(w, now);
 }
 
 static void window_fold(struct worker *w, uint64_t now)
@@ -143,6 +185,7 @@ void worker_busy(struct worker *w, uint64_t now)
 	w->window_from = now + w->rtt_ms;
 	w->window_hashes = 0;
 	w->heard_at = now;
+	worker_file(w, now);
 }
 
 void worker_progress(struct worker *w, uint64_t hashes, uint64_t now)
@@ -153,17 +196,18 @@ void worker_progress(struct worker *w, uint64_t hashes, uint64_t now)
 	w->heard_at = now;
 	w->streak = 0;
 	w->resume_at = 0;
-	if (!w->held)
-		return; /* late words: nobody knows since when */
-	w->window_hashes += hashes;
-	if (now >= w->window_from + WINDOW_MS)
+	/* Late words: nobody knows since when. */
+	w->window_hashes += w->held ? hashes : 0;
+	if (w->held && now >= w->window_from + WINDOW_MS)
 		window_fold(w, now);
+	worker_file(w, now);
 }
 
 void worker_idle(struct worker *w, uint64_t now)
 {
 	if (w->window_hashes)
 		window_fold(w, now);
+	worker_file(w, now);
 }
 
 void worker_failed(struct worker *w, uint64_t rest_ms, uint64_t now)
@@ -173,6 +217,7 @@ void worker_failed(struct worker *w, uint64_t rest_ms, uint64_t now)
 
 	w->resume_at = now + (rest_ms << n);
 	w->streak++;
+	worker_file(w, now);
 }
 
 uint64_t worker_patience_ms(const struct worker *w)
@@ -181,4 +226,12 @@ uint64_t worker_patience_ms(const struct worker *w)
 	    PATIENCE_INTERVALS * (w->interval_ms + (double)w->rtt_ms);
 
 	return long_ms > PATIENCE_MS ? (uint64_t)long_ms : PATIENCE_MS;
+}
+
+uint64_t worker_expiry(const struct worker *w)
+{
+	if (!w->held)
+		return UINT64_MAX;
+	return (w->heard_at < w->turn_at ? w->heard_at : w->turn_at) +
+	       worker_patience_ms(w);
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <uthash.h>
 
+#include "node/base/heap.h"
 #include "node/base/identity.h"
 #include "node/mesh/check.h"
 
@@ -20,8 +21,10 @@
 
 struct trust;
 struct unit;
+struct pool;
 
 struct worker {
+	struct pool *pool;
 	struct node_id id;
 	struct node_id owner; /* zero: the node itself */
 	bool self;
@@ -43,6 +46,9 @@ struct worker {
 	uint64_t resume_at; /* no work before */
 	uint64_t robbed_at; /* when a begun unit was last taken from it */
 	struct evidence_total total; /* over all jobs; saved elsewhere */
+	uint64_t stolen_at;	     /* when any unit was */
+	uint64_t turn_at; /* the last word about its oldest unit, or since
+			   * when that is the oldest */
 
 	struct trust *trust; /* NULL: ourselves; owned by struct jobs */
 
@@ -50,13 +56,26 @@ struct worker {
 	unsigned held;
 	unsigned refs; /* open jobs that point here */
 	UT_hash_handle hh;
+
+	/* Where its pool has it; see worker_file. */
+	struct heap_node idle, due;
+	bool is_spare, is_here, is_usable;
+	uint64_t counted; /* of pool->rate */
+	struct worker *sprev, *snext;
 };
 
-/* All workers of one capability. Zero-initialised is empty. */
+/*
+ * All workers for one kind of jobs. Zero-initialised is empty. Who can take a
+ * unit and who has been silent for too long is found without a look at the
+ * others: a mesh has thousands, and an event concerns one.
+ */
 struct pool {
 	struct worker *by_id;
-	double rate;   /* of the usable ones */
-	size_t usable; /* here, good, and not failing */
+	struct heap idle;     /* could take work and have none; fastest first */
+	struct worker *spare; /* could take more; longest so first */
+	struct heap due;      /* by when something is to be done about them */
+	uint64_t rate;	      /* of the usable ones */
+	size_t usable;	      /* here, good, and not failing */
 	size_t here;
 };
 
@@ -65,14 +84,25 @@ struct worker *pool_find(struct pool *p, const struct node_id *id);
 /* Finds it or makes it; may forget an absent one nobody points to. NULL when
  * all WORKER_MAX are needed. */
 struct worker *pool_add(struct pool *p, const struct node_id *id);
-void pool_count(struct pool *p); /* rate, usable and here, afresh */
+/* The next worker whose time has come: a silence that is too long, or the end
+ * of a rest. NULL: none. It must be filed again. */
+struct worker *pool_due(struct pool *p, uint64_t now);
+/* The fastest that has nothing to do; NULL. */
+struct worker *pool_fastest(struct pool *p);
+static inline struct worker *pool_idle(const struct pool *p, size_t i)
+{
+	return HN_HEAP_OF(p->idle.v[i], struct worker, idle);
+}
 
+/* Something about it has changed: its place in the pool is found afresh. The
+ * functions below do that themselves. */
+void worker_file(struct worker *w, uint64_t now);
 /* May it be given a unit now? */
 bool worker_free(const struct worker *w, uint64_t now);
 /* Neither one node nor one owner's. */
 bool worker_independent(const struct worker *a, const struct worker *b);
 /* It announces this rate; ignored once measured. */
-void worker_announce(struct worker *w, uint64_t rate);
+void worker_announce(struct worker *w, uint64_t rate, uint64_t now);
 /* Its first unit after having none. */
 void worker_busy(struct worker *w, uint64_t now);
 /* It has done so many more hashes. */
@@ -85,5 +115,8 @@ void worker_idle(struct worker *w, uint64_t now);
 void worker_failed(struct worker *w, uint64_t rest_ms, uint64_t now);
 /* Silence after which its oldest unit is taken back. */
 uint64_t worker_patience_ms(const struct worker *w);
+/* When that will be, or be so for its oldest unit alone; UINT64_MAX: it holds
+ * nothing. */
+uint64_t worker_expiry(const struct worker *w);
 
 #endif

@@ -10,3 +10,15 @@ hn_test(unit test_score LINKS job_pure)
 hn_test(unit test_job LINKS job_pure)
 hn_test(unit test_job_save LINKS hn_world job_pure)
 hn_test(unit test_job_merge LINKS hn_world job_pure)
+# The coordinator's files once more, each block of code counting itself. The
+# sanitizers' runtimes have such a hook of their own.
+if(NOT HN_SANITIZE)
+	get_target_property(job_files job_pure SOURCES)
+	add_library(job_counted STATIC ${job_files}
+		${CMAKE_SOURCE_DIR}/node/base/heap.c)
+	target_include_directories(job_counted PUBLIC ${CMAKE_SOURCE_DIR})
+	target_compile_options(job_counted PRIVATE
+		-fsanitize-coverage=trace-pc)
+	target_link_libraries(job_counted PUBLIC hn_asic hn_base m)
+	hn_test(unit test_scale LINKS job_counted)
+endif()
