@@ -98,10 +98,12 @@ static void put_caps(const struct list *caps, struct buf *b)
 
 	for (size_t i = 0; i < caps->n; i++) {
 		buf_printf(b, "%s%s", i ? ", " : "", c[i].name);
-		if (!c[i].rate)
-			continue;
-		buf_add_str(b, " ");
-		out_rate(b, c[i].rate);
+		if (c[i].rate) {
+			buf_add_str(b, " ");
+			out_rate(b, c[i].rate);
+		}
+		if (c[i].paused)
+			buf_add_str(b, " (paused)");
 	}
 	if (!caps->n)
 		buf_add_str(b, "nothing (see `hnode offer --help`)");
@@ -157,6 +159,57 @@ static void show_devices(const struct list *devices)
 	}
 }
 
+/* What the machine says, as far as it was looked at. */
+static void put_machine(const struct lending_info *l, struct buf *b)
+{
+	if (l->others.set)
+		buf_printf(b, "others use %" PRIu64 ".%" PRIu64 " %%",
+			   l->others.v / 10, l->others.v % 10);
+	if (l->input_ms.set) {
+		buf_printf(b, "%slast input ", b->n ? ", " : "");
+		out_age(b, l->input_ms.v);
+		buf_add_str(b, " ago");
+	}
+	if (l->heat.set)
+		buf_printf(b, "%s%" PRIu64 " C (%s)", b->n ? ", " : "",
+			   (l->heat.v + 500) / 1000,
+			   l->heat_of ? l->heat_of : "-");
+	if (l->on_battery && strcmp(l->on_battery, "unknown") != 0)
+		buf_printf(b, "%s%s", b->n ? ", " : "",
+			   !strcmp(l->on_battery, "yes") ? "on battery"
+							 : "on mains");
+	if (l->charge.set)
+		buf_printf(b, " (%" PRIu64 " %%)", l->charge.v);
+}
+
+static void show_lending(const struct lending_info *l)
+{
+	struct buf b = {0};
+
+	if (!l->active)
+		return;
+	line("lends", "%" PRIu64 " unit%s of %" PRIu64 " job%s now; limits: %s",
+	     l->units, out_s(l->units), l->jobs, out_s(l->jobs),
+	     l->summary ? l->summary : "none");
+	if (l->why)
+		line("", "%s%s", l->allowed ? "" : "paused: ", l->why);
+	if (l->change_ms) {
+		out_age(&b, l->change_ms);
+		line("", "%s in %s at the earliest",
+		     l->allowed ? "pauses" : "goes on", buf_str(&b));
+		buf_clear(&b);
+	}
+	put_machine(l, &b);
+	if (b.n)
+		line("", "%s", buf_str(&b));
+	if (l->blind)
+		line("",
+		     "no sensor here speaks for: %s; these limits hold "
+		     "nothing back",
+		     l->blind);
+	buf_release(&b);
+}
+
 static void show_status(const struct node_status *s)
 {
 	struct buf b = {0};
@@ -194,6 +247,7 @@ static void show_status(const struct node_status *s)
 	buf_clear(&b);
 	put_caps(&s->offers, &b);
 	line("offers", "%s", buf_str(&b));
+	show_lending(&s->lending);
 	show_topics(&s->topics);
 	show_devices(&s->devices);
 	line("files", "%s", s->data_dir);
@@ -293,6 +347,8 @@ static void show_offers(const struct offer_list *l, bool all)
 		table_print(t);
 	else
 		table_free(t);
+	if (l->offers.n)
+		show_lending(&l->lending);
 	if (!l->offers.n && all)
 		out_note("nothing is offered; `hnode offer hash/sha256d` "
 			 "offers this machine's processor");
@@ -317,13 +373,17 @@ static void show_topic_table(const struct topic_list *l)
 }
 
 /* Whichever of the two a method answers with. */
-static int topic_call(struct cli *c, const char *method, const char *topic)
+static int topic_call(struct cli *c, const char *method, const char *topic,
+		      const struct strs *limits)
 {
-	struct topic_ref ref = {.topic = (char *)topic};
+	/* Its beginning is a struct topic_ref. */
+	struct offer_add ref = {.topic = (char *)topic};
 	const void *request = topic ? (const void *)&ref : &nothing;
 	const struct rpc_method *m;
 	const void *reply;
 
+	if (limits)
+		ref.limits = *limits;
 	int code = cli_call(c, method, request, 0, &reply);
 	if (code)
 		return code;
@@ -339,26 +399,36 @@ static int topic_call(struct cli *c, const char *method, const char *topic)
 
 struct offer_opts {
 	bool stop;
+	struct lend_texts lend;
 };
 static const struct opt offer_opts[] = {
     {.flag = "stop",
      .type = OPT_BOOL,
      .offset = offsetof(struct offer_opts, stop),
      .help = "offer it no more; work that others gave is given back"},
+#define X(id, name, flag, meta, def, help) \
+	LEND_OPT(struct offer_opts, lend, id, name, NULL, NULL, meta, help),
+    LEND_LIMITS(X)
+#undef X
 };
 
 static int run_offer(struct cli *c)
 {
 	const struct offer_opts *o = c->values;
 	const char *cap = c->args.n ? c->args.items[0] : NULL;
+	struct strs limits;
 
-	if (!cap && o->stop)
-		return cli_usage(c, "--stop needs the capability");
+	lend_pairs(&o->lend, &c->arena, &limits);
+	if (!cap && (o->stop || limits.n))
+		return cli_usage(c, "name the capability, too, such as "
+				    "hash/sha256d");
+	if (o->stop && limits.n)
+		return cli_usage(c, "--stop takes no limits");
 	int code = topic_call(c,
 			      !cap	? "offer.list"
 			      : o->stop ? "offer.stop"
 					: "offer.add",
-			      cap);
+			      cap, &limits);
 	if (!code && cap)
 		out_note(o->stop ? "%s is offered no more"
 				 : "%s is offered to the mesh until it is "
@@ -370,10 +440,15 @@ static int run_offer(struct cli *c)
 const struct verb verb_offer = {
     .name = "offer",
     .args = "[CAP [--stop]]",
-    .summary = "what this machine does for others",
+    .summary = "what this machine does for others, and how much of it",
     .more = "Nothing is offered unless asked. CAP is hash/sha256d: searches "
-	    "and batches of\ndigests, single SHA-256 too.",
-    .example = "hnode offer hash/sha256d\nhnode offer hash/sha256d --stop",
+	    "and batches of\ndigests, single SHA-256 too. Limits hold for all "
+	    "that others get of this machine,\nnot for its own jobs; those "
+	    "not named stay as they are. When one of them says no,\nunits "
+	    "are handed back where they are and others do the rest.",
+    .example = "hnode offer hash/sha256d --share 50% --when idle\n"
+	       "hnode offer hash/sha256d --hours 23-07 --max-temp 80C\n"
+	       "hnode offer\nhnode offer hash/sha256d --stop",
     VERB_OPTS(offer_opts, struct offer_opts),
     .max_args = 1,
     .run = run_offer,
@@ -381,7 +456,7 @@ const struct verb verb_offer = {
 
 static int run_join(struct cli *c)
 {
-	return topic_call(c, "topic.join", c->args.items[0]);
+	return topic_call(c, "topic.join", c->args.items[0], NULL);
 }
 
 const struct verb verb_join = {
@@ -396,7 +471,7 @@ const struct verb verb_join = {
 
 static int run_leave(struct cli *c)
 {
-	return topic_call(c, "topic.leave", c->args.items[0]);
+	return topic_call(c, "topic.leave", c->args.items[0], NULL);
 }
 
 const struct verb verb_leave = {

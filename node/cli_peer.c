@@ -22,7 +22,8 @@ static enum colour state_colour(const char *state)
 {
 	if (!strcmp(state, "ok"))
 		return GREEN;
-	if (!strcmp(state, "retry") || !strcmp(state, "dialling"))
+	if (!strcmp(state, "retry") || !strcmp(state, "dialling") ||
+	    !strcmp(state, "paused"))
 		return YELLOW;
 	if (!strcmp(state, "lost") || !strcmp(state, "dropped"))
 		return RED;
@@ -50,6 +51,41 @@ static void put_offers(const struct list *offers, struct buf *names,
 		buf_add_str(names, "-");
 }
 
+/* The offer that stands for all: the first one. */
+static const struct cap_info *offer_of(const struct peer_info *p)
+{
+	static const struct cap_info none;
+
+	return p->offers.n ? p->offers.items : &none;
+}
+
+/* Why it does not work for us, if it does not. */
+static const char *why_of(const struct peer_info *p)
+{
+	return p->why && *p->why ? p->why : offer_of(p)->paused;
+}
+
+static const char *state_of(const struct peer_info *p)
+{
+	return offer_of(p)->paused && p->state && !strcmp(p->state, "ok")
+		   ? "paused"
+		   : or_dash(p->state);
+}
+
+static void offer_cells(struct table *t, const struct cap_info *c)
+{
+	if (!c->name) {
+		for (int i = 0; i < 5; i++)
+			table_cell(t, PLAIN, "-");
+		return;
+	}
+	table_cell(t, PLAIN, "%" PRIu64 " %%", c->free);
+	table_cell(t, PLAIN, "%" PRIu64, c->devices);
+	table_cell(t, PLAIN, "%" PRIu64, c->slots);
+	table_cell(t, PLAIN, "%" PRIu64, c->price);
+	table_cell(t, PLAIN, "%s", or_dash(c->region));
+}
+
 static void peer_row(struct table *t, const struct peer_info *p, bool wide)
 {
 	struct buf offers = {0}, rate = {0}, rtt = {0}, age = {0};
@@ -64,7 +100,7 @@ static void peer_row(struct table *t, const struct peer_info *p, bool wide)
 	table_cell(t, PLAIN, "%s", buf_str(&rtt));
 	table_cell(t, PLAIN, "%s", buf_str(&offers));
 	table_cell(t, PLAIN, "%s", buf_str(&rate));
-	table_cell(t, state_colour(or_dash(p->state)), "%s", or_dash(p->state));
+	table_cell(t, state_colour(state_of(p)), "%s", state_of(p));
 	if (wide) {
 		out_age(&age, p->age_ms);
 		hex_encode(p->id, sizeof(p->id), hex);
@@ -77,7 +113,8 @@ static void peer_row(struct table *t, const struct peer_info *p, bool wide)
 		table_cell(t, PLAIN, "%s", or_dash(p->cpu));
 		table_cell(t, PLAIN, "%s", or_dash(p->software));
 		table_cell(t, PLAIN, "%s", hex);
-		table_cell(t, PLAIN, "%s", or_dash(p->why));
+		offer_cells(t, offer_of(p));
+		table_cell(t, PLAIN, "%s", or_dash(why_of(p)));
 	}
 	buf_release(&offers);
 	buf_release(&rate);
@@ -88,9 +125,10 @@ static void peer_row(struct table *t, const struct peer_info *p, bool wide)
 static void show_peers(const struct peers_list *l, bool wide)
 {
 	static const char *const heads[] = {
-	    "PEER",    "PATH",	   ">RTT",   "*OFFERS", ">RATE",  "STATE",
-	    "ADDRESS", ">HEARD",   "SOURCE", "ROLE",	">CORES", ">RAM MIB",
-	    "CPU",     "SOFTWARE", "ID",     "WHY"};
+	    "PEER",    "PATH",	   ">RTT",   "*OFFERS", ">RATE",    "STATE",
+	    "ADDRESS", ">HEARD",   "SOURCE", "ROLE",	">CORES",   ">RAM MIB",
+	    "CPU",     "SOFTWARE", "ID",     ">FREE",	">DEVICES", ">SLOTS",
+	    ">PRICE",  "REGION",   "WHY"};
 	struct table *t = table_new(heads, wide ? HN_COUNT(heads) : 6, wide);
 	const struct peer_info *p = l->peers.items;
 
@@ -98,8 +136,10 @@ static void show_peers(const struct peers_list *l, bool wide)
 		peer_row(t, &p[i], wide);
 	table_print(t);
 	for (size_t i = 0; !wide && i < l->peers.n; i++)
-		if (p[i].why && *p[i].why && p[i].name)
-			out_note("%s: %s", p[i].name, p[i].why);
+		if (why_of(&p[i]) && p[i].name)
+			out_note("%s: %s%s", p[i].name,
+				 p[i].why && *p[i].why ? "" : "paused: ",
+				 why_of(&p[i]));
 }
 
 static bool only_self(const struct peers_list *l)

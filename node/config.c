@@ -243,6 +243,17 @@ static const struct opt rows[] = {
      .key = "hash.kernel",
      .check = not_empty,
      .help = "hash with this kernel (default: the fastest)"},
+#define X(id, name, flag, meta, def, help) \
+	LEND_OPT(struct config, lend, id, flag, "lend." name, def, meta, help),
+    LEND_LIMITS(X)
+#undef X
+	{.flag = "sensors",
+	 .type = OPT_TEXT,
+	 .meta = "DIR",
+	 .offset = AT(sensors),
+	 .key = "lend.sensors",
+	 .check = not_empty,
+	 .help = "for tests: read proc, sys and dev in this directory"},
     {.flag = "log",
      .type = OPT_TEXT,
      .meta = "LEVEL",
@@ -269,6 +280,22 @@ static const struct opt rows[] = {
 #define NROWS HN_COUNT(rows)
 #define NCOMMON 5
 _Static_assert(NROWS <= CONFIG_ROWS, "config.from is too short");
+
+void lend_pairs(const struct lend_texts *t, struct arena *a, struct strs *out)
+{
+	const char *const texts[] = {
+#define X(id, name, flag, meta, def, help) t->id,
+	    LEND_LIMITS(X)
+#undef X
+	};
+
+	*out = (struct strs){arena_alloc(a, LEND_COUNT * sizeof(char *)), 0};
+	for (size_t i = 0; i < LEND_COUNT; i++)
+		if (texts[i])
+			out->items[out->n++] = arena_printf(
+			    a, "%s=%s", lend_name((enum lend_limit)i),
+			    texts[i]);
+}
 
 const struct opt *config_rows(size_t *n, size_t *common)
 {

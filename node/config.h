@@ -9,6 +9,7 @@
 #include "node/base/buf.h"
 #include "node/base/err.h"
 #include "node/base/fields.h"
+#include "node/base/lend.h"
 #include "node/base/mem.h"
 #include "node/opt.h"
 
@@ -22,7 +23,23 @@
  * flag, does the same and is the weaker of the two. In a variable the texts of
  * a list are separated by spaces or commas.
  */
-#define CONFIG_ROWS 32
+#define CONFIG_ROWS 64
+
+/* The limits of what is lent, as texts; NULL: not said. */
+struct lend_texts {
+#define X(id, name, flag, meta, def, help) const char *id;
+	LEND_LIMITS(X)
+#undef X
+};
+/* As a list of "share=50%", in the arena. */
+void lend_pairs(const struct lend_texts *t, struct arena *a, struct strs *out);
+/* Rows of a table of options: `member` is a struct lend_texts in `struct_`. */
+#define LEND_OPT(struct_, member, id_, flag_, key_, def_, meta_, help_) \
+	{ \
+		.flag = flag_, .type = OPT_TEXT, .meta = meta_, \
+		.offset = offsetof(struct_, member.id_), .key = key_, \
+		.def = def_, .check = lend_check_##id_, .help = help_, \
+	}
 
 struct config {
 	/* for every verb */
@@ -36,6 +53,8 @@ struct config {
 	struct strs bootstrap, advertise, offer;
 	bool listen, lan, dht, advertise_only;
 	const char *role, *join, *affinity, *kernel;
+	struct lend_texts lend;
+	const char *sensors;
 	const char *log, *log_format, *clock_offset;
 
 	uint8_t from[CONFIG_ROWS]; /* enum opt_from, by row */

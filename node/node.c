@@ -18,6 +18,7 @@
 #include "node/out.h"
 #include "node/version.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -374,6 +375,23 @@ static int open_store(struct node *n)
 	return code;
 }
 
+/* Each text was checked when it was read. */
+static struct lend lend_of(const struct node *n)
+{
+	struct lend lend = lend_default;
+	struct strs pairs;
+
+	lend_pairs(&n->cfg->lend, &n->c->arena, &pairs);
+	for (size_t i = 0; i < pairs.n; i++) {
+		struct buf why = {0};
+		enum err e = lend_set_pair(&lend, pairs.items[i], &why);
+		assert(!e);
+		(void)e;
+		buf_release(&why);
+	}
+	return lend;
+}
+
 static void start_mesh(struct node *n)
 {
 	const struct config *cfg = n->cfg;
@@ -401,6 +419,8 @@ static void start_mesh(struct node *n)
 	    .threads = (unsigned)cfg->threads.v,
 	    .affinity = cfg->affinity,
 	    .kernel = cfg->kernel,
+	    .lend = lend_of(n),
+	    .sensors = cfg->sensors,
 	    .ping_ms = (uint32_t)cfg->ping_ms.v,
 	    .rekey_ms = (uint32_t)cfg->rekey_ms.v,
 	    .runtime_dir = config_runtime_dir(),

@@ -10,6 +10,7 @@
 #include "node/mesh/control.h"
 #include "node/mesh/invite.h"
 #include "node/mesh/journal.h"
+#include "node/mesh/lending.h"
 #include "node/mesh/membership.h"
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
@@ -558,6 +559,7 @@ static void free_options(struct mesh_options *o)
 	free((char *)(uintptr_t)o->join);
 	free((char *)(uintptr_t)o->affinity);
 	free((char *)(uintptr_t)o->kernel);
+	free((char *)(uintptr_t)o->sensors);
 	free((char *)(uintptr_t)o->runtime_dir);
 	free_strings(o->bootstrap, o->nbootstrap);
 	free_strings(o->advertise, o->nadvertise);
@@ -576,6 +578,7 @@ static void on_last(void *arg)
 	peers_free(m->peers);
 	topics_free(m->topics);
 	offers_free(m->offers);
+	lending_free(m->lending);
 	invites_free(m->invites);
 	journal_free(m->journal);
 	membership_free(m->membership);
@@ -657,6 +660,8 @@ void mesh_stop(struct mesh *m, loop_fn done, void *arg)
 	m->stopped_arg = arg;
 	if (m->offers)
 		offers_stop(m->offers);
+	if (m->lending)
+		lending_stop(m->lending);
 	if (m->service_node)
 		service_node_stop(m->service_node);
 	m->service_node = NULL;

@@ -8,6 +8,7 @@
 #include "node/base/buf.h"
 #include "node/base/err.h"
 #include "node/base/identity.h"
+#include "node/base/lend.h"
 #include "node/base/loop.h"
 
 /*
@@ -45,6 +46,8 @@ struct mesh_options {
 	unsigned threads; /* 0: one per core */
 	const char *affinity;
 	const char *kernel;
+	struct lend lend;    /* what others get of it; share 0: the defaults */
+	const char *sensors; /* stands for / where sensors are read; NULL */
 	uint32_t ping_ms, rekey_ms; /* 0: the defaults */
 	const char *runtime_dir;    /* XDG_RUNTIME_DIR or NULL: control.h */
 	uint16_t beacon_port;	    /* 0: the default; tests */

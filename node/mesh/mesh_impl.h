@@ -19,6 +19,7 @@ struct discovery;
 struct enrol;
 struct invites;
 struct jobs;
+struct lending;
 struct journal;
 struct membership;
 struct offers;
@@ -45,6 +46,7 @@ struct mesh {
 	struct invites *invites;
 	struct asic *asic;
 	struct offers *offers;
+	struct lending *lending;
 	struct jobs *jobs;
 	struct journal *journal; /* of the jobs */
 	struct service_job *service_job;

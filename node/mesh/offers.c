@@ -4,6 +4,8 @@
 
 #include "asic/asic.h"
 #include "node/base/log.h"
+#include "node/mesh/lender.h"
+#include "node/mesh/lending.h"
 #include "node/mesh/peers.h"
 #include "node/mesh/topics.h"
 
@@ -23,8 +25,9 @@ static const struct ability {
 
 struct offer {
 	const struct ability *what;
-	uint64_t rate;
-	bool up; /* measured and published */
+	uint64_t rate; /* of the device: what our own jobs get */
+	uint64_t lent; /* of it, what others get */
+	bool up;       /* measured and published */
 };
 
 struct offer_wait {
@@ -84,12 +87,21 @@ static void rate_str(uint64_t r, struct buf *out)
 
 /* --- telling --- */
 
+static unsigned slots_of(const struct offers *o)
+{
+	const unsigned most = lending_lend(o->m->lending)->max_units;
+
+	return most && most < OFFER_SLOTS ? most : OFFER_SLOTS;
+}
+
 static uint64_t free_share(const struct offers *o)
 {
-	unsigned busy =
-	    o->m->service_hash ? service_hash_busy(o->m->service_hash) : 0;
+	const unsigned busy = lending_units(o->m->lending);
+	const unsigned slots = slots_of(o);
 
-	return busy >= OFFER_SLOTS ? 0 : 100 - busy * 100 / OFFER_SLOTS;
+	if (!lending_word(o->m->lending)->allowed)
+		return 0;
+	return busy >= slots ? 0 : 100 - busy * 100 / slots;
 }
 
 static void tell_own(struct offers *o, const struct offer *f)
@@ -105,27 +117,46 @@ static void tell_own(struct offers *o, const struct offer *f)
 		service_job_worker(m, &c, identity_id(m->me), 0);
 }
 
-/* The device's own figure at work replaces the first measurement. */
+/* By more than a twentieth. */
+static bool differs(uint64_t now, uint64_t told)
+{
+	const uint64_t off = now > told ? now - told : told - now;
+
+	return off * 20 >= told && off;
+}
+
+/* The device's own figure at work replaces the first measurement. True when
+ * records are to say so, too: a tenth. */
+static bool follow_rate(struct offers *o, struct offer *f, bool *told)
+{
+	const uint64_t rate = asic_rate(o->m->asic);
+	const uint64_t lent = asic_lent_rate(o->m->asic);
+	bool record = false;
+
+	if (!f->up || !f->what->scans || !rate)
+		return false;
+	if (differs(rate, f->rate)) {
+		f->rate = rate;
+		tell_own(o, f);
+	}
+	if (differs(lent, f->lent)) {
+		const uint64_t was = f->lent;
+		record = (lent > was ? lent - was : was - lent) * 10 >= was;
+		f->lent = lent;
+		*told = true;
+	}
+	return record;
+}
+
 static void on_watch(void *arg)
 {
 	struct offers *o = arg;
-	uint64_t rate = asic_rate(o->m->asic);
 	bool record = false, told = false;
 
 	if (o->stopping)
 		return;
-	for (size_t i = 0; i < o->n; i++) {
-		struct offer *f = &o->items[i];
-		if (!f->up || !f->what->scans || !rate)
-			continue;
-		uint64_t off = rate > f->rate ? rate - f->rate : f->rate - rate;
-		if (off * 20 < f->rate)
-			continue;
-		record = record || off * 10 >= f->rate;
-		told = true;
-		f->rate = rate;
-		tell_own(o, f);
-	}
+	for (size_t i = 0; i < o->n; i++)
+		record |= follow_rate(o, &o->items[i], &told);
 	uint64_t share = free_share(o);
 	if (share != o->told_free) {
 		o->told_free = share;
@@ -135,6 +166,19 @@ static void on_watch(void *arg)
 		topics_refresh(o->m->topics);
 	if (told)
 		peers_tell(o->m->peers);
+}
+
+void offers_changed(struct offers *o)
+{
+	bool told = false;
+
+	if (o->stopping || !o->n)
+		return;
+	for (size_t i = 0; i < o->n; i++)
+		follow_rate(o, &o->items[i], &told);
+	o->told_free = free_share(o);
+	topics_refresh(o->m->topics);
+	peers_tell(o->m->peers);
 }
 
 struct offers *offers_new(struct mesh *m)
@@ -188,8 +232,10 @@ static void offer_up(struct offers *o, const struct ability *what,
 	if (!f || f->up)
 		return;
 	f->up = true;
+	lending_run(o->m->lending, true);
 	f->rate = what->scans ? rate : 0;
-	rate_str(f->rate, &text);
+	f->lent = what->scans ? asic_lent_rate(o->m->asic) : 0;
+	rate_str(f->lent, &text);
 	log_info("caps", "offering %s, %s", what->cap, buf_str(&text));
 	buf_release(&text);
 	topics_offer(o->m->topics, what->cap, true);
@@ -295,6 +341,8 @@ enum err offers_remove(struct offers *o, const char *cap, struct buf *why)
 	if (!o->n)
 		loop_timer_cancel(o->watch);
 	topics_offer(o->m->topics, name, false);
+	if (!o->n)
+		lending_run(o->m->lending, false);
 	if (o->m->service_hash && !o->n)
 		service_hash_withdraw(o->m);
 	if (o->m->service_job)
@@ -311,9 +359,16 @@ bool offers_have(const struct offers *o, const char *cap)
 	return f && f->up;
 }
 
+static char *text_of(struct arena *a, const char *s)
+{
+	return *s ? arena_strndup(a, s, strlen(s)) : NULL;
+}
+
 void offers_list(const struct offers *o, struct arena *a, struct list *out)
 {
 	struct cap_info *rows = arena_alloc(a, (o->n + 1) * sizeof(*rows));
+	const struct lender_word *w = lending_word(o->m->lending);
+	const struct lend *lend = lending_lend(o->m->lending);
 	size_t n = 0;
 
 	for (size_t i = 0; i < o->n; i++) {
@@ -321,12 +376,14 @@ void offers_list(const struct offers *o, struct arena *a, struct list *out)
 		if (!f->up)
 			continue;
 		rows[n++] = (struct cap_info){
-		    .name =
-			arena_strndup(a, f->what->cap, strlen(f->what->cap)),
-		    .rate = f->rate,
+		    .name = text_of(a, f->what->cap),
+		    .rate = f->lent,
 		    .free = free_share(o),
 		    .devices = 1,
-		    .slots = OFFER_SLOTS};
+		    .slots = slots_of(o),
+		    .price = lend->price,
+		    .region = text_of(a, lend->region),
+		    .paused = w->allowed ? NULL : text_of(a, w->why)};
 	}
 	*out = (struct list){rows, n};
 }

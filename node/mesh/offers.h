@@ -33,6 +33,8 @@ void offers_add(struct offers *o, const char *cap, offers_done_fn done,
 /* ERR_NOTFOUND with a sentence. */
 enum err offers_remove(struct offers *o, const char *cap,
 		       struct buf *why) HN_CHECK;
+/* What others get of them changed (lending.h): tells peers and records. */
+void offers_changed(struct offers *o);
 bool offers_have(const struct offers *o, const char *cap);
 void offers_list(const struct offers *o, struct arena *a, struct list *out);
 

@@ -15,6 +15,8 @@
 
 #include "asic/asic.h"
 #include "node/base/buf.h"
+#include "node/mesh/lender.h"
+#include "node/mesh/lending.h"
 #include "node/mesh/service_hash.h"
 
 #include <sodium.h>
@@ -43,6 +45,7 @@ struct batch {
 	struct mesh *m;
 	struct rpc_stream *st; /* NULL: over, the device still runs */
 	uint64_t client;
+	struct loan loan;
 	int rounds;
 	uint64_t next; /* index of the input to come or in part */
 	struct buf part;
@@ -71,6 +74,7 @@ static void batch_maybe_free(struct batch *b)
 {
 	if (b->st || b->slices)
 		return;
+	lending_end(&b->loan);
 	buf_release(&b->part);
 	free(b);
 }
@@ -398,10 +402,23 @@ static void serve_relay(struct mesh *m, struct rpc_stream *st,
 	rpc_serve(st, &user_ops, r);
 }
 
+/* A batch has no prefix that its caller could go on from. */
+static void on_recalled(void *arg)
+{
+	struct batch *b = arg;
+	struct buf why = {0};
+
+	buf_printf(&why, "paused: %s", lending_word(b->m->lending)->why);
+	if (b->st)
+		batch_fail(b, ERR_BUSY, buf_str(&why));
+	buf_release(&why);
+}
+
 void serve_batch(struct rpc_stream *st, const void *request, void *arg)
 {
 	const struct hash_batch *q = request;
 	struct mesh *m = arg;
+	struct buf why = {0};
 
 	if (q->rounds != 1 && q->rounds != 2) {
 		rpc_fail(st, ERR_INPUT, "rounds: 1 (SHA-256) or 2 (SHA-256d)");
@@ -421,5 +438,13 @@ void serve_batch(struct rpc_stream *st, const void *request, void *arg)
 	b->st = st;
 	b->client = work_client(st);
 	b->rounds = (int)q->rounds;
-	rpc_serve(st, &batch_ops, b);
+	enum err e =
+	    lending_take(m->lending, st, "", &b->loan, on_recalled, b, &why);
+	if (e) {
+		rpc_fail(st, e, "%s", buf_str(&why));
+		free(b);
+	} else {
+		rpc_serve(st, &batch_ops, b);
+	}
+	buf_release(&why);
 }

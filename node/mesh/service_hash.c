@@ -20,6 +20,8 @@
 #include "node/base/buf.h"
 #include "node/base/log.h"
 #include "node/mesh/job.h"
+#include "node/mesh/lender.h"
+#include "node/mesh/lending.h"
 
 #include <sodium.h>
 #include <utlist.h>
@@ -373,12 +375,14 @@ struct serving {
 	struct rpc_stream *st;	/* NULL: the caller has left */
 	struct asic_scan *scan; /* NULL: done */
 	uint64_t client;
+	struct loan loan;
 	char job[JOB_ID_SIZE];
 	uint64_t lease;
 	struct scan_work work;
 	struct answer answer;
 	uint64_t below, told_below;
 	struct buf shares; /* uint32_t, not sent yet */
+	bool recalled;
 	enum err e;
 	uint64_t hashes;
 };
@@ -389,6 +393,7 @@ static void serving_free(struct serving *v)
 
 	DL_DELETE(s->serving, v);
 	s->nserving--;
+	lending_end(&v->loan);
 	buf_release(&v->shares);
 	free(v);
 	maybe_stopped(s);
@@ -437,11 +442,12 @@ static void serving_push(struct serving *v)
 		return;
 	if (v->st && v->e == OK)
 		reply(v);
+	else if (v->st && v->e == ERR_CANCELED)
+		rpc_fail(v->st, ERR_BUSY, "%s%s", v->recalled ? "paused: " : "",
+			 v->recalled ? lending_word(v->m->lending)->why
+				     : "this node offers the work no longer");
 	else if (v->st)
-		rpc_fail(v->st, v->e == ERR_CANCELED ? ERR_BUSY : v->e,
-			 v->e == ERR_CANCELED
-			     ? "this node offers the work no longer"
-			     : "the device failed");
+		rpc_fail(v->st, v->e, "the device failed");
 	v->st = NULL;
 	serving_free(v);
 }
@@ -523,6 +529,32 @@ static bool over_budget(const struct service_hash *s, uint64_t client,
 	       (n && most && ahead > most);
 }
 
+/* What is done of it reaches its submitter before the end does. */
+static void on_recalled(void *arg)
+{
+	struct serving *v = arg;
+
+	if (!v->scan)
+		return;
+	v->recalled = true;
+	asic_scan_cancel(v->scan);
+}
+
+/* false: refused, and v is gone. */
+static bool borrow(struct serving *v)
+{
+	struct buf why = {0};
+
+	enum err e = lending_take(v->m->lending, v->st, v->job, &v->loan,
+				  on_recalled, v, &why);
+	if (e) {
+		rpc_fail(v->st, e, "%s", buf_str(&why));
+		free(v);
+	}
+	buf_release(&why);
+	return !e;
+}
+
 static void serve_search(struct rpc_stream *st, const void *request, void *arg)
 {
 	const struct hash_search *q = request;
@@ -562,6 +594,8 @@ static void serve_search(struct rpc_stream *st, const void *request, void *arg)
 	v->below = v->told_below = w.start;
 	memcpy(v->job, q->job, strlen(q->job) + 1);
 	answer_init(&v->answer);
+	if (!borrow(v))
+		return;
 	/* A request in many pieces may be whole only when we stop. */
 	enum err e = m->stopping
 			 ? ERR_GONE
@@ -569,6 +603,7 @@ static void serve_search(struct rpc_stream *st, const void *request, void *arg)
 					   v, &v->scan);
 	if (e) {
 		rpc_fail(st, e, "the device takes no work");
+		lending_end(&v->loan);
 		free(v);
 		return;
 	}

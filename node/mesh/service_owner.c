@@ -3,6 +3,7 @@
 
 #include "node/base/log.h"
 #include "node/mesh/address.h"
+#include "node/mesh/lending.h"
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
 #include "node/mesh/topics.h"
@@ -454,6 +455,7 @@ static void reply_offers(struct mesh *m, struct rpc_stream *st)
 	struct offer_list r;
 
 	mesh_offers(m, &arena, &r.offers);
+	lending_fill(m->lending, &arena, &r.lending);
 	rpc_reply(st, &r);
 	arena_release(&arena);
 }
@@ -477,10 +479,19 @@ static void on_offered(void *arg, enum err e, const char *text)
 
 static void serve_offer(struct rpc_stream *st, const void *request, void *arg)
 {
-	const struct topic_ref *q = request;
-	struct errand *x = errand_new(arg, st, WISH_CALL, 0);
+	const struct offer_add *q = request;
+	struct mesh *m = arg;
+	struct buf why = {0};
 
-	offers_add(x->m->offers, q->topic, on_offered, x);
+	/* Before the offer is up, so that it is never up without them. */
+	enum err e = lending_limits(m->lending, &q->limits, &why);
+	if (e) {
+		rpc_fail(st, e, "%s", buf_str(&why));
+	} else {
+		struct errand *x = errand_new(m, st, WISH_CALL, 0);
+		offers_add(m->offers, q->topic, on_offered, x);
+	}
+	buf_release(&why);
 }
 
 static void serve_offer_stop(struct rpc_stream *st, const void *request,
@@ -555,7 +566,7 @@ const struct rpc_method service_owner_methods[] = {
 	  "takes that back"),
     OWNER("offer.list", &message_empty, &offer_list_message, serve_offers,
 	  "what this node offers"),
-    OWNER("offer.add", &topic_ref_message, &offer_list_message, serve_offer,
+    OWNER("offer.add", &offer_add_message, &offer_list_message, serve_offer,
 	  "offers a capability, after measuring it"),
     OWNER("offer.stop", &topic_ref_message, &offer_list_message,
 	  serve_offer_stop, "offers it no more"),

@@ -10,6 +10,7 @@
 #include "node/mesh/control.h"
 #include "node/mesh/invite.h"
 #include "node/mesh/journal.h"
+#include "node/mesh/lending.h"
 #include "node/mesh/membership.h"
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
@@ -331,6 +332,7 @@ static enum err make_parts(struct mesh *m, struct buf *why)
 	if (e)
 		return e;
 	m->topics = topics_new(m);
+	m->lending = lending_new(m);
 	m->offers = offers_new(m);
 	m->peers = peers_new(m);
 	e = make_rpc(m);
@@ -505,6 +507,7 @@ struct mesh *mesh_new(const struct mesh_options *o, mesh_ready_fn ready,
 	m->o.join = copy(o->join);
 	m->o.affinity = copy(o->affinity);
 	m->o.kernel = copy(o->kernel);
+	m->o.sensors = copy(o->sensors);
 	m->o.runtime_dir = copy(o->runtime_dir);
 	m->o.bootstrap = copy_list(o->bootstrap, o->nbootstrap);
 	m->o.advertise = copy_list(o->advertise, o->nadvertise);

@@ -6,6 +6,7 @@
 #include "node/base/log.h"
 #include "node/mesh/job.h"
 #include "node/mesh/journal.h"
+#include "node/mesh/lending.h"
 #include "node/mesh/membership.h"
 #include "node/mesh/peers.h"
 #include "node/mesh/skew.h"
@@ -263,6 +264,7 @@ void status_fill(struct mesh *m, struct arena *a, struct node_status *out)
 	status_reasons(m, a, &out->reasons);
 	out->word = text(a, out->reasons.n ? "degraded" : "healthy");
 	mesh_offers(m, a, &out->offers);
+	lending_fill(m->lending, a, &out->lending);
 	topics_list(m->topics, a, &out->topics);
 	devices_of(m, a, &out->devices);
 	count_all(m, a, &out->counters);

@@ -297,6 +297,40 @@ static const struct field topic_ref_fields[] = {
 const struct message topic_ref_message =
     MESSAGE("topic_ref", struct topic_ref, topic_ref_fields);
 
+static const struct field offer_add_fields[] = {
+    FIELD_STR(struct offer_add, topic, 96, "capability"),
+    FIELD_STRS(struct offer_add, limits, 32,
+	       "NAME=VALUE such as share=50%; those not named stay"),
+};
+const struct message offer_add_message =
+    MESSAGE("offer_add", struct offer_add, offer_add_fields);
+
+static const struct field lending_info_fields[] = {
+    FIELD_BOOL(struct lending_info, active, "something is offered"),
+    FIELD_BOOL(struct lending_info, allowed, "others' work is taken now"),
+    FIELD_U64(struct lending_info, share, 1000,
+	      "of the device's time they get now, permille"),
+    FIELD_STR(struct lending_info, why, CAP_PAUSED_MAX,
+	      "of a pause or a lower share"),
+    FIELD_U64(struct lending_info, change_ms, 0,
+	      "until that may change; 0: not known"),
+    FIELD_U64(struct lending_info, units, 0, "units of others here now"),
+    FIELD_U64(struct lending_info, jobs, 0, "jobs of others here now"),
+    FIELD_OPT_U64(struct lending_info, others,
+		  "of the processors, used by others, permille"),
+    FIELD_OPT_U64(struct lending_info, input_ms, "since somebody typed"),
+    FIELD_STR(struct lending_info, on_battery, 8, "yes, no or unknown"),
+    FIELD_OPT_U64(struct lending_info, charge, "of the battery, percent"),
+    FIELD_OPT_U64(struct lending_info, heat, "thousandths of a degree Celsius"),
+    FIELD_STR(struct lending_info, heat_of, 32, "the hottest sensor"),
+    FIELD_STR(struct lending_info, blind, 96,
+	      "limits that no sensor speaks for"),
+    FIELD_STRS(struct lending_info, limits, 32, "all limits, NAME=VALUE"),
+    FIELD_STR(struct lending_info, summary, 512, "the limits that are set"),
+};
+const struct message lending_info_message =
+    MESSAGE("lending_info", struct lending_info, lending_info_fields);
+
 static const struct field topic_info_fields[] = {
     FIELD_STR(struct topic_info, topic, 96, "topic name"),
     FIELD_FIXED(struct topic_info, id, "topic id"),
@@ -318,6 +352,8 @@ const struct message topic_list_message =
 static const struct field offer_list_fields[] = {
     FIELD_LIST(struct offer_list, offers, 64, &cap_info_message,
 	       "what this node offers"),
+    FIELD_MSG(struct offer_list, lending, &lending_info_message,
+	      "what the owner's limits say now"),
 };
 const struct message offer_list_message =
     MESSAGE("offer_list", struct offer_list, offer_list_fields);
@@ -410,6 +446,8 @@ static const struct field node_status_fields[] = {
 	      "median of the sessions minus ours"),
     FIELD_LIST(struct node_status, counters, 256, &counter_message, "counters"),
     FIELD_U64(struct node_status, rss_kib, 0, "resident memory"),
+    FIELD_MSG(struct node_status, lending, &lending_info_message,
+	      "what the owner's limits say now"),
 };
 const struct message node_status_message =
     MESSAGE("node_status", struct node_status, node_status_fields);

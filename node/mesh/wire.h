@@ -243,8 +243,12 @@ struct peer_called {
 extern const struct message peer_ref_message, peer_dial_message,
     peer_session_message, peer_call_message, peer_called_message;
 
-struct topic_ref { /* topic.join, topic.leave, offer.add, offer.stop */
+struct topic_ref { /* topic.join, topic.leave, offer.stop */
 	char *topic;
+};
+struct offer_add { /* begins as topic_ref does */
+	char *topic;
+	struct strs limits; /* "share=50%"; those not named stay */
 };
 struct topic_info {
 	char *topic;
@@ -255,8 +259,28 @@ struct topic_info {
 struct topic_list { /* topic.list, and the reply of the four above */
 	struct list topics;
 };
+struct lending_info {	       /* what the owner's limits say now */
+	bool active;	       /* something is offered */
+	bool allowed;	       /* others' work is taken now */
+	uint64_t share;	       /* permille of the device's time they get now */
+	char *why;	       /* of a pause or a lower share; NULL */
+	uint64_t change_ms;    /* until that may change; 0: not known */
+	uint64_t units, jobs;  /* of others, here now */
+	struct opt_u64 others; /* permille of the processors others use */
+	struct opt_u64 input_ms; /* since somebody typed */
+	char *on_battery;	 /* yes, no, unknown */
+	struct opt_u64 charge;	 /* percent */
+	struct opt_u64 heat;	 /* thousandths of a degree Celsius */
+	char *heat_of;		 /* the hottest sensor */
+	char *blind;		 /* limits without a sensor; NULL */
+	struct strs limits;	 /* "share=50%", all of them */
+	char *summary;		 /* those that are set; NULL */
+};
+extern const struct message lending_info_message, offer_add_message;
+
 struct offer_list {	    /* offer.list and offer.add's reply */
 	struct list offers; /* cap_info */
+	struct lending_info lending;
 };
 extern const struct message topic_ref_message, topic_info_message,
     topic_list_message, offer_list_message;
@@ -311,6 +335,7 @@ struct node_status {	     /* node.status */
 	int64_t clock_ms;    /* median of sessions minus ours */
 	struct list counters;
 	uint64_t rss_kib;
+	struct lending_info lending;
 };
 extern const struct message counter_message, device_info_message,
     node_status_message;

@@ -296,7 +296,7 @@ static void test_offers_reach_peers_over_sessions(void **state)
 	start(&a, "a");
 	start(&b, "b");
 	dial(&a, &b);
-	struct topic_ref ref = {.topic = "hash/sha256d"};
+	struct offer_add ref = {.topic = "hash/sha256d"};
 	assert_int_equal(node_call(&b, "offer.add", &ref, &arena, &list, NULL),
 			 OK);
 	assert_int_equal(list.offers.n, 1);
@@ -328,7 +328,7 @@ static void test_role_use_offers_nothing(void **state)
 {
 	struct node n;
 	const char *offers[] = {"hash/sha256d"};
-	struct topic_ref ref = {.topic = "hash/sha256d"};
+	struct offer_add ref = {.topic = "hash/sha256d"};
 	char *text;
 
 	(void)state;
@@ -385,7 +385,7 @@ static void test_three_nodes_meet_by_topic(void **state)
 	struct topic_info *t = list.topics.items;
 	assert_true(t->joined && t->followed && !t->offered);
 	assert_int_equal(t->peers, 2);
-	struct topic_ref ref = {.topic = "hash/sha256d"};
+	struct offer_add ref = {.topic = "hash/sha256d"};
 	assert_int_equal(
 	    node_call(&n[2], "topic.leave", &ref, &arena, &list, NULL), OK);
 	assert_int_equal(list.topics.n, 0);
@@ -504,7 +504,7 @@ static void test_a_wrong_address_is_reported_back(void **state)
 	node_start(&b, &o);
 	/* Only the wrong one is announced: as behind a router. */
 	texts_remove(&b.mesh->address, b.mesh->address.items[1]);
-	struct topic_ref ref = {.topic = "hash/sha256d"};
+	struct offer_add ref = {.topic = "hash/sha256d"};
 	assert_int_equal(node_call(&b, "topic.join", &ref, &arena, NULL, NULL),
 			 OK);
 	assert_true(node_sees(&a, node_id_of(&b), "retry"));
@@ -572,7 +572,7 @@ static void test_calls_to_a_stopping_node(void **state)
 	static const struct rpc_ops ops = {.end = on_no_matter};
 	struct hash_search work = {
 	    .job = "x", .end = UINT64_C(1) << 32, .share_bits = 20};
-	struct topic_ref ref = {.topic = "hash/sha256d"};
+	struct offer_add ref = {.topic = "hash/sha256d"};
 	bool stopped = false, client = false, store = false;
 	struct node a, b;
 
