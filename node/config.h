@@ -52,6 +52,7 @@ struct config {
 	struct opt_u64 port, threads, ping_ms, rekey_ms;
 	struct strs bootstrap, advertise, offer;
 	bool listen, lan, dht, advertise_only;
+	struct opt_u64 credit_limit;
 	const char *role, *join, *affinity, *kernel;
 	struct lend_texts lend;
 	const char *sensors;

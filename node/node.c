@@ -423,6 +423,7 @@ static void start_mesh(struct node *n)
 	    .sensors = cfg->sensors,
 	    .ping_ms = (uint32_t)cfg->ping_ms.v,
 	    .rekey_ms = (uint32_t)cfg->rekey_ms.v,
+	    .credit_limit = cfg->credit_limit.v,
 	    .runtime_dir = config_runtime_dir(),
 	    .request_stop = on_request,
 	    .request_arg = n,

@@ -10,10 +10,12 @@
 #include "node/mesh/control.h"
 #include "node/mesh/invite.h"
 #include "node/mesh/journal.h"
+#include "node/mesh/ledger.h"
 #include "node/mesh/lending.h"
 #include "node/mesh/membership.h"
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
+#include "node/mesh/replay.h"
 #include "node/mesh/skew.h"
 #include "node/mesh/start.h"
 #include "node/mesh/topics.h"
@@ -48,7 +50,7 @@ static const struct store_schema meta_schema[] = {
 
 const struct store_schema *mesh_schema(size_t *n)
 {
-	static struct store_schema all[8];
+	static struct store_schema all[16];
 	size_t count = 0;
 
 	for (size_t i = 0; i < HN_COUNT(meta_schema); i++)
@@ -59,6 +61,8 @@ const struct store_schema *mesh_schema(size_t *n)
 		all[count++] = invites_schema[i];
 	for (size_t i = 0; i < journal_schema_count; i++)
 		all[count++] = journal_schema[i];
+	for (size_t i = 0; i < ledger_schema_count; i++)
+		all[count++] = ledger_schema[i];
 	*n = count;
 	return all;
 }
@@ -152,6 +156,7 @@ void mesh_on_up(void *arg, struct session *s)
 	struct mesh *m = arg;
 
 	peers_up(m->peers, s);
+	service_receipt_up(m, s);
 }
 
 void mesh_on_down(void *arg, struct session *s, enum err why, const char *text,
@@ -160,6 +165,7 @@ void mesh_on_down(void *arg, struct session *s, enum err why, const char *text,
 	struct mesh *m = arg;
 
 	peers_down(m->peers, s, why, text, dup);
+	service_receipt_down(m, s);
 }
 
 void mesh_on_refused(void *arg, const char *address, const char *text)
@@ -581,6 +587,8 @@ static void on_last(void *arg)
 	lending_free(m->lending);
 	invites_free(m->invites);
 	journal_free(m->journal);
+	ledger_free(m->ledger);
+	replay_free(m->replay);
 	membership_free(m->membership);
 	texts_clear(&m->address);
 	texts_clear(&m->dht_address);
@@ -668,6 +676,8 @@ void mesh_stop(struct mesh *m, loop_fn done, void *arg)
 	if (m->service_job)
 		service_job_stop(m->service_job);
 	m->service_job = NULL;
+	if (m->service_receipt)
+		service_receipt_stop(m->service_receipt);
 	if (m->service_hash)
 		service_hash_stop(m->service_hash, on_units_stopped, m);
 	else

@@ -49,6 +49,7 @@ struct mesh_options {
 	struct lend lend;    /* what others get of it; share 0: the defaults */
 	const char *sensors; /* stands for / where sensors are read; NULL */
 	uint32_t ping_ms, rekey_ms; /* 0: the defaults */
+	uint64_t credit_limit;	    /* credits an owner may owe us; 0: any */
 	const char *runtime_dir;    /* XDG_RUNTIME_DIR or NULL: control.h */
 	uint16_t beacon_port;	    /* 0: the default; tests */
 

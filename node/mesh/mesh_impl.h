@@ -26,7 +26,11 @@ struct offers;
 struct peers;
 struct service_hash;
 struct service_job;
+struct ledger;
+struct ledger_answer;
+struct replay;
 struct service_node;
+struct service_receipt;
 struct start;
 struct topics;
 
@@ -52,6 +56,9 @@ struct mesh {
 	struct service_job *service_job;
 	struct service_hash *service_hash;
 	struct service_node *service_node;
+	struct ledger *ledger; /* receipts */
+	struct replay *replay; /* leases served before */
+	struct service_receipt *service_receipt;
 	struct start *start; /* mesh.c, while it starts */
 	struct enrol *enrol; /* enrol.c, while it joins with an invite */
 
@@ -164,6 +171,28 @@ void service_hash_stop(struct service_hash *s, loop_fn done, void *arg);
 void service_hash_withdraw(struct mesh *m);
 /* Units being worked on for others now (for `free` in records). */
 unsigned service_hash_busy(const struct service_hash *s);
+
+/* --- service_receipt.c --- */
+
+struct service_receipt *service_receipt_new(struct mesh *m);
+void service_receipt_stop(struct service_receipt *s);
+/* What is on disk, once; done on the loop with m. */
+void service_receipt_load(struct mesh *m, void (*done)(void *arg, enum err e,
+						       const char *text));
+void service_receipt_up(struct mesh *m, struct session *s);
+void service_receipt_down(struct mesh *m, struct session *s);
+/* May this caller have this lease worked on? Asked once, last of all: what it
+ * refuses (a replay; more than credit.limit owed) has failed when it returns
+ * false. */
+bool service_receipt_admit(struct mesh *m, struct rpc_stream *st,
+			   const char *job, uint64_t lease);
+/* We sign this answer and reply with it (kinds and texts: receipt.h). */
+void service_receipt_served(struct mesh *m, struct rpc_stream *st,
+			    const char *kind, struct bytes text,
+			    const uint8_t sig[static 64]);
+/* A peer's lease ended well and its signature is good; all but the owner is
+ * filled in. */
+void service_receipt_answered(struct mesh *m, struct ledger_answer *a);
 
 struct service_job *service_job_new(struct mesh *m);
 /* Saves all open jobs, which go on at the next start; ends all watchers. */

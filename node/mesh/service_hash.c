@@ -20,6 +20,7 @@
 #include "node/base/buf.h"
 #include "node/base/log.h"
 #include "node/mesh/job.h"
+#include "node/mesh/ledger.h"
 #include "node/mesh/lender.h"
 #include "node/mesh/lending.h"
 
@@ -84,7 +85,13 @@ static void answer_text(const struct answer *a, const char *job, uint64_t lease,
 	t->parts[3] = (struct bytes){t->list, sizeof(t->list)};
 }
 
-#define ANSWER_PURPOSE "hnode answer 1"
+/* The same in one piece, as receipts carry it. */
+static struct bytes text_join(const struct answer_text *t, struct buf *out)
+{
+	for (size_t i = 0; i < HN_COUNT(t->parts); i++)
+		buf_add(out, t->parts[i].p, t->parts[i].n);
+	return (struct bytes){out->p, out->n};
+}
 
 /* --- the call half --- */
 
@@ -102,7 +109,7 @@ struct unit {
 	struct answer answer;
 	struct rpc_stream *st;	/* remote */
 	struct asic_scan *scan; /* ours */
-	struct buf shares;	/* of a check */
+	struct buf shares;	/* of a check, or a peer's lease */
 };
 
 struct serving;
@@ -195,6 +202,8 @@ static void unit_progress(struct unit *u, uint64_t below,
 		return;
 	u->below = below;
 	answer_add(&u->answer, shares, n);
+	if (u->st)
+		buf_add(&u->shares, shares, n * sizeof(*shares));
 	jobs_progress(m->jobs, u->id, below, shares, n, now_of(m));
 	service_job_kick(m);
 }
@@ -219,6 +228,28 @@ static bool answer_good(const struct unit *u, const struct hash_searched *r)
 			      HN_COUNT(t.parts), r->sig);
 }
 
+/* The evidence, and what its receipt will be about. */
+static void keep_answer(const struct unit *u, const struct hash_searched *r)
+{
+	struct answer_text t;
+	struct buf text = {0};
+
+	answer_text(&u->answer, u->job, u->id, &u->work, &t);
+	struct ledger_answer a = {
+	    .kind = "search",
+	    .job = u->job,
+	    .lease = u->id,
+	    .worker = u->worker,
+	    .text = text_join(&t, &text),
+	    .sig = r->sig,
+	    .shares = (const uint32_t *)(const void *)u->shares.p,
+	    .nshares = u->shares.n / sizeof(uint32_t),
+	};
+
+	service_receipt_answered(u->m, &a);
+	buf_release(&text);
+}
+
 static void on_end(void *arg, struct rpc_stream *st, enum err e,
 		   const void *reply, const char *text)
 {
@@ -233,6 +264,8 @@ static void on_end(void *arg, struct rpc_stream *st, enum err e,
 			  err_name(e), log_quote(text ? text : ""));
 	else if (!answer_good(u, r))
 		e = ERR_CRYPTO;
+	else if (!u->closed)
+		keep_answer(u, r);
 	unit_end(u, e, r ? r->hashes : 0);
 }
 
@@ -425,10 +458,14 @@ static void reply(struct serving *v)
 	struct hash_searched r = {.hashes = v->hashes,
 				  .shares = v->answer.shares};
 	struct answer_text t;
+	struct buf text = {0};
 
 	answer_text(&v->answer, v->job, v->lease, &v->work, &t);
 	identity_sign(v->m->me, ANSWER_PURPOSE, t.parts, HN_COUNT(t.parts),
 		      r.sig);
+	service_receipt_served(v->m, v->st, "search", text_join(&t, &text),
+			       r.sig);
+	buf_release(&text);
 	rpc_reply(v->st, &r);
 }
 
@@ -585,6 +622,8 @@ static void serve_search(struct rpc_stream *st, const void *request, void *arg)
 		    UNITS_PER_PEER, AHEAD_S);
 		return;
 	}
+	if (!service_receipt_admit(m, st, q->job, q->lease))
+		return;
 	struct serving *v = HN_NEW(struct serving);
 	v->m = m;
 	v->st = st;

@@ -13,6 +13,7 @@
 #include "node/mesh/job.h"
 #include "node/mesh/journal.h"
 #include "node/mesh/kind.h"
+#include "node/mesh/ledger.h"
 #include "node/mesh/service_hash.h"
 
 #include <sodium.h>
@@ -138,6 +139,7 @@ static void op_peer_bad(void *arg, const struct node_id *id,
 	struct bad_peer *b = HN_NEW(struct bad_peer);
 
 	journal_dropped(s->m->journal);
+	ledger_dropped(s->m->ledger, id);
 	log_warn("work", "%s dropped: %s; its units are done again peer=%s",
 		 node_str(id), why, node_str(id));
 	b->m = s->m;
@@ -194,6 +196,7 @@ static void on_final(void *arg, const char *job)
 {
 	struct service_job *s = arg;
 
+	ledger_job_ended(s->m->ledger, job);
 	tell_watchers(s, job, true);
 	log_ended(s, job);
 }

@@ -269,8 +269,9 @@ static void on_enrolled(struct mesh *m, enum err e, const char *text)
 static enum err make_rpc(struct mesh *m)
 {
 	static const struct rpc_method *const tables[] = {
-	    service_node_methods, service_owner_methods, service_mesh_methods,
-	    service_job_methods,  service_hash_methods,
+	    service_node_methods, service_owner_methods,
+	    service_mesh_methods, service_job_methods,
+	    service_hash_methods, service_receipt_methods,
 	};
 	struct rpc_options o = {
 	    .hub = {.loop = m->loop,
@@ -339,6 +340,7 @@ static enum err make_parts(struct mesh *m, struct buf *why)
 	if (e)
 		return e;
 	m->service_node = service_node_new(m);
+	m->service_receipt = service_receipt_new(m);
 	m->service_hash = service_hash_new(m);
 	m->service_job = service_job_new(m);
 	return OK;
@@ -358,7 +360,7 @@ static void finish_unread(struct mesh *m, enum err e, const char *text)
 	buf_release(&why);
 }
 
-static void on_jobs_loaded(void *arg, enum err e, const char *text)
+static void on_receipts_loaded(void *arg, enum err e, const char *text)
 {
 	struct mesh *m = arg;
 
@@ -370,6 +372,18 @@ static void on_jobs_loaded(void *arg, enum err e, const char *text)
 		enrol_start(m, on_enrolled);
 	else
 		open_all(m);
+}
+
+static void on_jobs_loaded(void *arg, enum err e, const char *text)
+{
+	struct mesh *m = arg;
+
+	if (m->stopping)
+		return;
+	if (e)
+		finish_unread(m, e, text);
+	else
+		service_receipt_load(m, on_receipts_loaded);
 }
 
 static void on_invites_loaded(void *arg, enum err e, const char *text)

@@ -6,9 +6,11 @@
 #include "node/base/log.h"
 #include "node/mesh/job.h"
 #include "node/mesh/journal.h"
+#include "node/mesh/ledger.h"
 #include "node/mesh/lending.h"
 #include "node/mesh/membership.h"
 #include "node/mesh/peers.h"
+#include "node/mesh/replay.h"
 #include "node/mesh/skew.h"
 #include "node/mesh/topics.h"
 
@@ -143,6 +145,17 @@ static void count_all(const struct mesh *m, struct arena *a, struct list *out)
 	count(&c, "rpc", "bad_frames", r->bad_frames);
 	count(&c, "rpc", "unknown_method", r->unknown_method);
 	count(&c, "rpc", "deadline", r->deadline);
+	const struct ledger_counters *l = ledger_counters(m->ledger);
+	const struct replay_counters *y = replay_counters(m->replay);
+
+#define X(name) count(&c, "credit", #name, l->name);
+	LEDGER_COUNTERS(X)
+#undef X
+	count(&c, "replay", "window_ms", y->window_ms);
+	count(&c, "replay", "cache", y->cache);
+	count(&c, "replay", "held", y->held);
+	count(&c, "replay", "refused", y->refused);
+	count(&c, "replay", "early", y->early);
 	if (m->discovery) {
 		const struct discovery_counters *d =
 		    discovery_counters(m->discovery);

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Two nodes work for each other over a network that loses, doubles and
+ * reorders, on machines whose power fails at any moment and whose disks are
+ * now and then put back to an earlier state; in the end their books agree, or
+ * the first point where they do not is named. HN_SEEDS=n runs more.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <sodium.h>
+
+#include "node/base/log.h"
+#include "test/support/ledger_world.h"
+
+#define STEPS 60
+
+static unsigned seeds(void)
+{
+	const char *n = getenv("HN_SEEDS");
+
+	return n ? (unsigned)strtoul(n, NULL, 10) : 24;
+}
+
+static bool audit(struct world *w, struct buf *where)
+{
+	struct audit *a = audit_new();
+
+	world_export(w, 0, a);
+	world_export(w, 1, a);
+	const bool equal = audit_end(a, where);
+
+	buf_str(where);
+	audit_free(a);
+	return equal;
+}
+
+/* Sums in memory are those on disk. */
+static void check_sums(struct world *w, unsigned node)
+{
+	const int64_t issued = world_count(
+	    w, node,
+	    "SELECT coalesce(max(total), 0) FROM receipts WHERE side "
+	    "= 0");
+	const int64_t earned = world_count(
+	    w, node,
+	    "SELECT coalesce(max(total), 0) FROM receipts WHERE side "
+	    "= 1");
+	const int64_t open =
+	    world_count(w, node,
+			"SELECT coalesce(sum(credit), 0) FROM served "
+			"WHERE state = 0");
+	const int64_t owed = earned + open - issued;
+
+	assert_int_equal(ledger_owed(world_ledger(w, node), world_id(w, !node)),
+			 owed > 0 ? owed : 0);
+}
+
+/* What is true of a node's books at any moment. */
+static void check_books(struct world *w, unsigned node)
+{
+	/* An answer is paid if and only if it has a receipt, one. */
+	assert_int_equal(
+	    world_count(w, node,
+			"SELECT count(*) FROM answers a WHERE (state = 1) <> "
+			"((SELECT count(*) FROM receipts r WHERE r.side = 0 "
+			"AND r.job = a.job AND r.lease = a.lease) = 1)"),
+	    0);
+	/* Numbers have no holes. */
+	assert_int_equal(
+	    world_count(w, node,
+			"SELECT count(*) FROM (SELECT max(seq) - min(seq) + 1 "
+			"- count(*) AS d FROM receipts GROUP BY chain) WHERE d "
+			"<> 0"),
+	    0);
+}
+
+static void one_step(struct world *w, unsigned step, bool roll_back)
+{
+	const unsigned node = (unsigned)world_random(w, 2);
+	char job[16];
+
+	snprintf(job, sizeof(job), "job%u", step / 20);
+	for (uint64_t n = world_random(w, 3); n--;)
+		world_work(w, node, job, 1 + world_random(w, 1 << 22));
+	if (!world_random(w, 10))
+		world_job_ended(w, (unsigned)world_random(w, 2), job);
+	if (!world_random(w, 12)) {
+		const unsigned down = (unsigned)world_random(w, 2);
+
+		world_crash(w, down, world_random(w, 3000));
+	}
+	if (roll_back && step == STEPS / 3)
+		world_snapshot(w, 0);
+	if (roll_back && step == STEPS * 2 / 3) {
+		world_crash(w, 0, 500);
+		world_roll_back(w, 0);
+	}
+	world_run(w, world_random(w, 2000));
+	check_books(w, 0);
+	check_books(w, 1);
+}
+
+static void one_seed(uint64_t seed, bool roll_back)
+{
+	const struct world_options o = {
+	    .seed = seed, .loss = 150, .twice = 100};
+	struct world *w = world_new(&o);
+	struct buf where = {0};
+
+	for (unsigned step = 0; step < STEPS; step++)
+		one_step(w, step, roll_back);
+	/* Time for all that was accepted to be paid and told. */
+	world_run(w, 400000);
+	for (unsigned i = 0; i < 2; i++) {
+		check_books(w, i);
+		check_sums(w, i);
+		assert_int_equal(world_count(w, i,
+					     "SELECT count(*) FROM answers "
+					     "WHERE state = 0"),
+				 0);
+		assert_int_equal(
+		    world_count(w, i, "SELECT count(*) FROM disputes"), 0);
+	}
+	if (!audit(w, &where))
+		fail_msg("seed %llu: %s", (unsigned long long)seed,
+			 buf_str(&where));
+	assert_true(
+	    world_count(w, 0, "SELECT count(*) FROM receipts WHERE side = 0") +
+		world_count(w, 1,
+			    "SELECT count(*) FROM receipts WHERE side = 0") >
+	    10);
+	buf_release(&where);
+	world_free(w);
+}
+
+static void test_books_agree_after_losses_and_crashes(void **state)
+{
+	(void)state;
+	for (unsigned i = 1; i <= seeds(); i++)
+		one_seed(i, false);
+}
+
+static void test_a_disk_put_back_forks_no_chain(void **state)
+{
+	(void)state;
+	for (unsigned i = 1; i <= seeds(); i++)
+		one_seed(1000 + i, true);
+}
+
+static void test_who_cheated_is_not_paid(void **state)
+{
+	struct world *w = world_new(&(struct world_options){.seed = 7});
+
+	(void)state;
+	for (unsigned i = 0; i < 5; i++)
+		world_work(w, 1, "a", 5000);
+	world_run(w, 40000);
+	for (unsigned i = 0; i < 3; i++)
+		world_work(w, 1, "b", 5000);
+	world_run(w, 1000);
+	world_drop(w, 0);
+	world_job_ended(w, 0, "b");
+	world_run(w, 100000);
+	assert_int_equal(world_count(w, 0, "SELECT count(*) FROM receipts"), 5);
+	assert_int_equal(world_count(w, 1, "SELECT count(*) FROM receipts"), 5);
+	assert_int_equal(
+	    world_count(w, 0, "SELECT count(*) FROM answers WHERE state = 2"),
+	    3);
+	check_sums(w, 1);
+	world_free(w);
+}
+
+static void on_answer(void *arg, const struct ledger_answer *a)
+{
+	uint64_t *lease = arg;
+
+	*lease = a ? a->lease : 0;
+	if (!a)
+		return;
+	assert_int_equal(a->nshares, 3);
+	assert_int_equal(a->shares[2], 4000000000);
+	assert_string_equal(a->kind, "search");
+	assert_true(
+	    node_id_verify(&a->worker, ANSWER_PURPOSE, &a->text, 1, a->sig));
+}
+
+static void test_answers_are_found_again(void **state)
+{
+	struct world *w = world_new(&(struct world_options){.seed = 7});
+	uint64_t found = 99;
+
+	(void)state;
+	const uint64_t lease = world_work(w, 1, "a", 5000);
+
+	world_run(w, 1000);
+	ledger_find_answer(world_ledger(w, 0), "a", lease, on_answer, &found);
+	world_run(w, 1000);
+	assert_int_equal(found, lease);
+	ledger_find_answer(world_ledger(w, 0), "a", lease + 1, on_answer,
+			   &found);
+	world_run(w, 1000);
+	assert_int_equal(found, 0);
+	world_free(w);
+}
+
+/* Liars */
+
+enum lie { LIE_FORK, LIE_TOTAL, LIE_WORK, LIE_NOT_SIGNED };
+
+static struct receipt *number(struct receipt_put *q, uint64_t seq)
+{
+	struct receipt *rows = q->receipts.items;
+
+	for (size_t i = 0; i < q->receipts.n; i++)
+		if (rows[i].seq == seq)
+			return &rows[i];
+	return NULL;
+}
+
+/* Signed anew as it stands, whatever it says. */
+static void sign_again(struct receipt *r, uint64_t total,
+		       const struct identity *me)
+{
+	struct chain_head h = {r->seq - 1, total, {0}};
+
+	memcpy(h.hash, r->prev, 32);
+	const enum err e = receipt_sign(r, &h, me);
+
+	assert_int_equal(e, OK);
+}
+
+#define WHERE 4 /* the number that is lied about */
+
+static void lie(void *arg, struct receipt_put *q, const struct identity *me)
+{
+	const enum lie kind = *(enum lie *)arg;
+	struct receipt *r = number(q, WHERE);
+
+	if (!r)
+		return;
+	const uint64_t before = r->total - r->credit;
+
+	switch (kind) {
+	case LIE_FORK:
+		r->time_ms++;
+		sign_again(r, before, me);
+		break;
+	case LIE_TOTAL:
+		sign_again(r, before - 1, me);
+		break;
+	case LIE_WORK:
+		r->amount -= 4096;
+		r->credit--;
+		sign_again(r, before, me);
+		break;
+	case LIE_NOT_SIGNED:
+		r->amount -= 4096;
+		break;
+	}
+}
+
+static const struct {
+	enum lie kind;
+	const char *what; /* the worker's words; NULL: no point to record */
+	int64_t at, kept;
+} lies[] = {
+    {LIE_FORK, "does not follow", WHERE + 1, WHERE},
+    {LIE_TOTAL, "total is wrong", WHERE, WHERE - 1},
+    {LIE_WORK, "amount", WHERE, WHERE - 1},
+    {LIE_NOT_SIGNED, NULL, 0, WHERE - 1},
+};
+
+static void test_a_lie_ends_with_the_point_where_it_is(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < HN_COUNT(lies); i++) {
+		const struct world_options o = {
+		    .seed = 50 + i, .loss = 100, .twice = 100};
+		struct world *w = world_new(&o);
+		struct buf where = {0};
+		enum lie kind = lies[i].kind;
+
+		world_liar(w, 0, lie, &kind);
+		for (unsigned k = 0; k < 8; k++) {
+			world_work(w, 1, "a", 500000);
+			world_run(w, 35000);
+		}
+		world_run(w, 200000);
+		assert_int_equal(
+		    world_count(w, 1, "SELECT max(seq) FROM receipts"),
+		    lies[i].kept);
+		assert_int_equal(
+		    world_count(w, 1, "SELECT count(*) FROM disputes"),
+		    lies[i].what != NULL);
+		if (lies[i].what) {
+			char *sql = xasprintf("SELECT seq FROM disputes WHERE "
+					      "what LIKE '%%%s%%'",
+					      lies[i].what);
+			assert_int_equal(world_count(w, 1, sql), lies[i].at);
+			/* And the other side heard of it. */
+			assert_int_equal(world_count(w, 0, sql), lies[i].at);
+			free(sql);
+		} else {
+			assert_true(
+			    ledger_counters(world_ledger(w, 1))->forged > 0);
+		}
+		assert_false(audit(w, &where));
+		assert_non_null(strstr(buf_str(&where), "number"));
+		/* What was not paid is still owed. */
+		check_sums(w, 1);
+		buf_release(&where);
+		world_free(w);
+	}
+}
+
+/* The submitter pays one lease in two receipts. */
+static void test_a_lease_is_not_paid_twice(void **state)
+{
+	struct world *w = world_new(&(struct world_options){.seed = 3});
+
+	(void)state;
+	world_work(w, 1, "a", 5000);
+	world_run(w, 60000);
+	assert_int_equal(world_count(w, 1, "SELECT max(seq) FROM receipts"), 1);
+	/* Written past the ledger, into its table. */
+	assert_int_equal(
+	    world_count(w, 0,
+			"UPDATE receipts SET job = 'other' RETURNING seq"),
+	    1);
+	assert_int_equal(
+	    world_count(w, 0,
+			"UPDATE answers SET state = 0, due = 0 RETURNING "
+			"lease"),
+	    1);
+	world_work(w, 1, "b", 5000);
+	world_run(w, 60000);
+	assert_int_equal(
+	    world_count(w, 0, "SELECT count(*) FROM receipts WHERE lease = 1"),
+	    2);
+	assert_int_equal(world_count(w, 1,
+				     "SELECT count(*) FROM disputes "
+				     "WHERE what LIKE '%paid before%'"),
+			 1);
+	assert_int_equal(
+	    world_count(w, 1, "SELECT count(*) FROM receipts WHERE lease = 1"),
+	    1);
+	world_free(w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_books_agree_after_losses_and_crashes),
+	    cmocka_unit_test(test_a_disk_put_back_forks_no_chain),
+	    cmocka_unit_test(test_who_cheated_is_not_paid),
+	    cmocka_unit_test(test_answers_are_found_again),
+	    cmocka_unit_test(test_a_lie_ends_with_the_point_where_it_is),
+	    cmocka_unit_test(test_a_lease_is_not_paid_twice),
+	};
+
+	if (sodium_init() < 0)
+		return 1;
+	log_setup(getenv("HN_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_TEXT, 2);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
