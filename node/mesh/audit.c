@@ -286,15 +286,17 @@ static void rescanned(struct piece *p, const uint32_t *shares, size_t n,
 
 	if (!own_shares_ok(p, shares, n))
 		return;
-	const struct job_proof proof =
-	    job_proof_of(p->part->job, p->lease, JOB_LIE_MISSING, at);
-	if (check_lacks(p->shares, p->n, shares, n, &at))
+	if (check_lacks(p->shares, p->n, shares, n, &at)) {
+		const struct job_proof proof =
+		    job_proof_of(p->part->job, p->lease, JOB_LIE_MISSING, at);
+
 		jobs_drop(j, p->part->worker, &proof, now,
 			  "did not report nonce %" PRIu32
 			  " of a piece that was scanned again",
 			  at);
-	else if (n == p->n)
+	} else if (n == p->n) {
 		audit_passed(p->part, piece_size(p), p->bits, true, now);
+	}
 }
 
 void jobs_rescan_end(struct jobs *j, uint64_t check_id, enum err e,

@@ -11,6 +11,7 @@
 #include "node/base/err.h"
 #include "node/base/fields.h"
 #include "node/base/identity.h"
+#include "node/mesh/check.h"
 #include "node/mesh/lease.h"
 #include "node/mesh/score.h"
 #include "node/mesh/terms.h"
@@ -228,6 +229,15 @@ struct peer_score {
 /* False: a stranger; *out is one, too. */
 bool jobs_score(const struct jobs *j, const struct node_id *id, uint64_t now,
 		struct peer_score *out);
+
+/* What all jobs of one kind say of a peer (check.h), to be kept beside its
+ * score: false for one we know nothing of. jobs_set_evidence comes before the
+ * peer's first work, with what an earlier start left. */
+bool jobs_evidence(const struct jobs *j, const struct kind *kind,
+		   const struct node_id *id, struct evidence_total *out);
+void jobs_set_evidence(struct jobs *j, const struct kind *kind,
+		       const struct node_id *id,
+		       const struct evidence_total *e);
 
 /* Snapshots for people and scripts: the replies of job.list, job.show and
  * the chunks of job.watch. */

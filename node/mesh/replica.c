@@ -35,9 +35,10 @@
 #define OWED_SAMPLE 8 /* of those who are no strangers, one unit in so many */
 #define KNOWN_MAX 32
 #define KEPT_SHARES (1u << 18) /* of a job, in all lists: 1 MiB */
-#define GIVEN_PART 100	       /* of the work, one part in so many */
-#define WORKER_PART 25	       /* and of what one worker does for us */
-#define STRANGER_CHANCE 4      /* one chance in so many to get a known one */
+#define TEST_PART 100	  /* of all work, one part in so many is given again */
+#define TEST_MOST 100	  /* and of one job */
+#define WORKER_PART 25	  /* and of what one worker does for us */
+#define STRANGER_CHANCE 2 /* one chance in so many to get a known one */
 #define OTHERS_CHANCE 16
 
 static struct piece **list_of(struct job *job, enum piece_role role)
@@ -146,9 +147,13 @@ void replica_keep(struct unit *u, uint64_t now)
 {
 	struct job *job = u->job;
 
+	struct jobs *j = job->jobs;
+	const uint64_t length = u->span.b - u->span.a;
+
 	if (!job->kind->shares || u->part->dropped || job->enough ||
 	    !job_is_open(job))
 		return;
+	j->test_debt -= j->test_debt < length ? j->test_debt : length;
 	const unsigned rounds = rounds_of(u);
 
 	if (!rounds && job->terms->replicas)
@@ -160,7 +165,7 @@ void replica_keep(struct unit *u, uint64_t now)
 	if (rounds && !job->nowed)
 		job->owed_at = now;
 	if (rounds)
-		job->jobs->returned = true;
+		j->returned = true;
 	append(p);
 	make_room(job);
 }
@@ -176,15 +181,15 @@ static bool may_do(const struct piece *p, const struct worker *w)
 	return true;
 }
 
-/* The cost stays below one part in GIVEN_PART, of all that is done so far and
- * of all there is to do; and it is not always the same who is asked. */
+/* After each there is none until so much work is done that it was one part in
+ * TEST_PART of it; and it is not always the same who is asked. */
 static bool affordable(const struct job *job, const struct worker *w,
 		       uint64_t nonces)
 {
-	return w->total.given <= w->total.hashes / WORKER_PART &&
-	       job->tested <= job->book.done.total / GIVEN_PART &&
+	return !job->jobs->test_debt &&
+	       w->total.given <= w->total.hashes / WORKER_PART &&
 	       job->tested + nonces <=
-		   (job->book.end - job->book.start) / GIVEN_PART;
+		   (job->book.end - job->book.start) / TEST_MOST;
 }
 
 bool replica_any(const struct job *job)
@@ -275,17 +280,6 @@ struct piece *replica_pick(struct job *job, const struct worker *w,
 	return p ? p : pick_known(job, w, cut, span);
 }
 
-/* So many nonces more; negative: they were given back. */
-static void spent(const struct piece *p, struct worker *w, uint64_t nonces)
-{
-	struct job *job = p->part->job;
-
-	job->given += nonces;
-	if (p->role == PIECE_KNOWN)
-		job->tested += nonces;
-	w->total.given += nonces;
-}
-
 void replica_taken(struct piece *p, struct unit *u)
 {
 	struct job *job = u->job;
@@ -295,7 +289,12 @@ void replica_taken(struct piece *p, struct unit *u)
 	u->piece = p;
 	job->nreplicating++;
 	job->nowed_given += p->role == PIECE_OWED;
-	spent(p, u->part->worker, u->span.b - u->span.a);
+	job->given += u->span.b - u->span.a;
+	u->part->worker->total.given += u->span.b - u->span.a;
+	if (p->role == PIECE_KNOWN) {
+		job->tested += u->span.b - u->span.a;
+		job->jobs->test_debt = (u->span.b - u->span.a) * TEST_PART;
+	}
 }
 
 /* The shares of an ascending list that have so many bits; free it. */
@@ -439,9 +438,10 @@ void replica_ended(struct unit *u, bool done, uint64_t now)
 	struct job *job = u->job;
 	struct piece *p = u->piece;
 
+	job->given -= u->span.b - u->below;
+	u->part->worker->total.given -= u->span.b - u->below;
 	if (!p)
 		return; /* what it stood for was dropped */
-	spent(p, u->part->worker, u->below - u->span.b);
 	u->piece = NULL;
 	job->nreplicating--;
 	job->nowed_given -= p->role == PIECE_OWED;

@@ -3,6 +3,7 @@ if(NOT TARGET job_pure)
 	include(${CMAKE_CURRENT_LIST_DIR}/../support/job_pure.cmake)
 endif()
 hn_test(scenario scenario_jobs LINKS hn_world job_pure)
+hn_test(scenario scenario_checks LINKS hn_world job_pure)
 hn_test(scenario scenario_restart LINKS hn_world job_pure)
 
 # Programs that scripts/bench runs at length and the suite for a moment.

@@ -39,8 +39,9 @@ struct desk {
 	} looks[MAX];
 	size_t nlooks;
 	size_t revoked, bad, proofs, ended;
-	enum err refuse; /* what assign says */
-	bool in_order;	 /* units are cut off the lowest end */
+	struct job_proof proof; /* the last */
+	enum err refuse;	/* what assign says */
+	bool in_order;		/* units are cut off the lowest end */
 	char why[200];
 };
 
@@ -112,6 +113,8 @@ static void on_bad(void *arg, const struct node_id *id,
 	(void)id;
 	d->bad++;
 	d->proofs += proof != NULL;
+	if (proof)
+		d->proof = *proof;
 	snprintf(d->why, sizeof(d->why), "%s", why);
 }
 
@@ -385,6 +388,10 @@ static void test_invented_share_is_proof(void **state)
 		sha256d_header(d->leases[0].work.header, ++share, digest);
 	while (sha256d_zero_bits(digest) >= 8);
 	jobs_progress(d->jobs, d->leases[0].id, 6000, &share, 1, d->now);
+	assert_int_equal(d->proof.lie, JOB_LIE_FALSE);
+	assert_int_equal(d->proof.nonce, share);
+	assert_int_equal(d->proof.lease, d->leases[0].id);
+	assert_string_equal(d->proof.job, id);
 	check_dropped(d, id, true);
 }
 
@@ -504,6 +511,16 @@ static void test_withheld_share_is_seen_by_the_rescan(void **state)
 	/* Chance drew the pieces, but from a fixed seed. */
 	assert_int_equal(d->bad, 1);
 	assert_int_equal(d->proofs, 1);
+	/* Who has the signed list sees that this share is not in it. */
+	assert_int_equal(d->proof.lie, JOB_LIE_MISSING);
+	assert_int_equal(d->proof.lease, d->leases[0].id);
+	bool was_share = false, was_told = false;
+
+	for (size_t i = 0; i < n; i++)
+		was_share |= shares[i] == d->proof.nonce;
+	for (size_t i = 0; i < m; i++)
+		was_told |= kept[i] == d->proof.nonce;
+	assert_true(was_share && !was_told);
 }
 
 static void test_own_device_that_errs_blames_nobody(void **state)
