@@ -44,12 +44,14 @@ static bool until(struct world *w, size_t i, enum score_state state,
 	return is(w, i, state);
 }
 
-/* Two honest peers with hours of work before them. */
+/* Two honest peers with hours of work before them; none of it is done twice,
+ * so that only we can prove a lie. */
 static void begin(struct world *w, uint64_t seed)
 {
 	struct search_spec s = world_spec(0, NONCES, 32, true);
 	char id[JOB_ID_SIZE];
 
+	s.terms.replicas = 1;
 	world_init(w, seed);
 	world_join(w, 5 * MH, 2000, HONEST);
 	world_join(w, 5 * MH, 2000, HONEST);
