@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "node/lab/world.h"
+#include "test/support/job_text.h"
 
 #define S UINT64_C(1000000)
 #define MH 1e6
@@ -25,15 +26,7 @@ static char *shown(struct world *w, const char *id)
 
 	assert_int_equal(
 	    jobs_info(w->jobs, id, JOB_UNITS, w->now_us / 1000, &a, &info), OK);
-	struct job_peer *peers = info.by_peer.items;
-
-	/* What a peer did in other jobs, too, is not saved with this one. */
-	for (size_t i = 0; i < info.by_peer.n; i++) {
-		peers[i].all_hashes = peers[i].all_expected = 0;
-		peers[i].all_shares = peers[i].all_rescanned = 0;
-		peers[i].all_pieces = peers[i].all_checks = 0;
-		peers[i].all_failures = 0;
-	}
+	job_info_drop_ever(&info);
 	info.rate = info.workers = 0;
 	info.eta_s = 0;
 	fields_to_json(&job_info_message, &info, &b);

@@ -19,6 +19,7 @@
 #include "node/mesh/job.h"
 #include "node/mesh/job_save.h"
 #include "node/mesh/journal_check.h"
+#include "test/support/job_text.h"
 #include "test/support/temp.h"
 
 #define CAP "hash/sha256d"
@@ -311,15 +312,7 @@ static char *shown(const char *id)
 
 	assert_int_equal(jobs_info(rig.jobs, id, JOB_UNITS, now(), &a, &info),
 			 OK);
-	struct job_peer *peers = info.by_peer.items;
-
-	/* What a peer did in other jobs, too, is not saved with this one. */
-	for (size_t i = 0; i < info.by_peer.n; i++) {
-		peers[i].all_hashes = peers[i].all_expected = 0;
-		peers[i].all_shares = peers[i].all_rescanned = 0;
-		peers[i].all_pieces = peers[i].all_checks = 0;
-		peers[i].all_failures = 0;
-	}
+	job_info_drop_ever(&info);
 	info.rate = 0;
 	info.eta_s = 0;
 	if (!strcmp(info.state, "running"))
