@@ -243,6 +243,11 @@ static void show_status(const struct node_status *s)
 	line("peers", "%" PRIu64 " session%s, %" PRIu64 " other node%s known",
 	     s->sessions, out_s(s->sessions), s->peers_known,
 	     out_s(s->peers_known));
+	if (s->quarantined || s->barred)
+		line("",
+		     "no work for %" PRIu64 " quarantined, %" PRIu64
+		     " barred: `hnode peers --stats` says why",
+		     s->quarantined, s->barred);
 	line("jobs", "%" PRIu64 " open", s->jobs_open);
 	buf_clear(&b);
 	put_caps(&s->offers, &b);

@@ -86,6 +86,15 @@ static void offer_cells(struct table *t, const struct cap_info *c)
 	table_cell(t, PLAIN, "%s", or_dash(c->region));
 }
 
+static enum colour trust_colour(const struct peer_info *p)
+{
+	if (!p->trust || !strcmp(p->trust, "new"))
+		return PLAIN;
+	if (!strcmp(p->trust, "trusted"))
+		return GREEN;
+	return strcmp(p->trust, "barred") ? YELLOW : RED;
+}
+
 static void peer_row(struct table *t, const struct peer_info *p, bool wide)
 {
 	struct buf offers = {0}, rate = {0}, rtt = {0}, age = {0};
@@ -115,6 +124,8 @@ static void peer_row(struct table *t, const struct peer_info *p, bool wide)
 		table_cell(t, PLAIN, "%s", hex);
 		offer_cells(t, offer_of(p));
 		table_cell(t, PLAIN, "%s", or_dash(why_of(p)));
+		table_cell(t, PLAIN, "%.2f", (double)p->score / 1000);
+		table_cell(t, trust_colour(p), "%s", or_dash(p->trust));
 	}
 	buf_release(&offers);
 	buf_release(&rate);
@@ -128,7 +139,7 @@ static void show_peers(const struct peers_list *l, bool wide)
 	    "PEER",    "PATH",	   ">RTT",   "*OFFERS", ">RATE",    "STATE",
 	    "ADDRESS", ">HEARD",   "SOURCE", "ROLE",	">CORES",   ">RAM MIB",
 	    "CPU",     "SOFTWARE", "ID",     ">FREE",	">DEVICES", ">SLOTS",
-	    ">PRICE",  "REGION",   "WHY"};
+	    ">PRICE",  "REGION",   "WHY",    ">SCORE",	"TRUST"};
 	struct table *t = table_new(heads, wide ? HN_COUNT(heads) : 6, wide);
 	const struct peer_info *p = l->peers.items;
 
@@ -142,6 +153,42 @@ static void show_peers(const struct peers_list *l, bool wide)
 				 why_of(&p[i]));
 }
 
+/* What we think of each, and what stands behind its claims. */
+static void show_stats(const struct peers_list *l)
+{
+	static const char *const heads[] = {"PEER",   ">SCORE",	 "TRUST",
+					    ">UNITS", ">FAILS",	 ">CLAIMS",
+					    ">DOES",  "*REASONS"};
+	struct table *t = table_new(heads, HN_COUNT(heads), false);
+	const struct peer_info *p = l->peers.items;
+
+	for (size_t i = 0; i < l->peers.n; i++) {
+		struct buf offers = {0}, claims = {0}, does = {0};
+		uint64_t best;
+
+		if (!p[i].trust)
+			continue; /* ourselves */
+		put_offers(&p[i].offers, &offers, &best);
+		out_rate(&claims, best);
+		out_rate(&does, p[i].measured);
+		table_cell(t, PLAIN, "%s", or_dash(p[i].name));
+		table_cell(t, PLAIN, "%.2f", (double)p[i].score / 1000);
+		table_cell(t, trust_colour(&p[i]), "%s", p[i].trust);
+		table_cell(t, PLAIN, "%" PRIu64, p[i].units);
+		table_cell(t, PLAIN, "%" PRIu64, p[i].fails);
+		table_cell(t, PLAIN, "%s", buf_str(&claims));
+		table_cell(t, PLAIN, "%s", buf_str(&does));
+		table_cell(t, PLAIN, "%s", or_dash(p[i].reasons));
+		buf_release(&offers);
+		buf_release(&claims);
+		buf_release(&does);
+	}
+	table_print(t);
+	for (size_t i = 0; i < l->peers.n; i++)
+		if (p[i].trust_why && p[i].name)
+			out_note("%s: %s", p[i].name, p[i].trust_why);
+}
+
 static bool only_self(const struct peers_list *l)
 {
 	const struct peer_info *p = l->peers.items;
@@ -152,8 +199,10 @@ static bool only_self(const struct peers_list *l)
 	return true;
 }
 
+enum columns { USUAL, WIDE, STATS };
+
 static int list_peers(struct cli *c, const char *method,
-		      const struct peers_query *q, bool wide,
+		      const struct peers_query *q, enum columns columns,
 		      const struct peers_list **out_list)
 {
 	const void *reply;
@@ -165,14 +214,16 @@ static int list_peers(struct cli *c, const char *method,
 	*out_list = reply;
 	if (c->cfg.json)
 		out_message(&peers_list_message, reply);
+	else if (columns == STATS)
+		show_stats(reply);
 	else
-		show_peers(reply, wide);
+		show_peers(reply, columns == WIDE);
 	return 0;
 }
 
 struct peers_opts {
 	const char *topic;
-	bool wide;
+	bool wide, stats;
 	struct opt_u64 wait;
 };
 #define WAIT_OPT(struct_) \
@@ -195,6 +246,10 @@ static const struct opt peers_opts[] = {
      .offset = offsetof(struct peers_opts, topic),
      .help = "only those seen under this topic"},
     WIDE_OPT(struct peers_opts),
+    {.flag = "stats",
+     .type = OPT_BOOL,
+     .offset = offsetof(struct peers_opts, stats),
+     .help = "what this node thinks of each as a worker, and why"},
     WAIT_OPT(struct peers_opts),
 };
 
@@ -205,7 +260,11 @@ static int run_peers(struct cli *c)
 				.wait_ms = o->wait.v};
 	const struct peers_list *l;
 
-	int code = list_peers(c, "peers.list", &q, o->wide, &l);
+	int code = list_peers(c, "peers.list", &q,
+			      o->stats	? STATS
+			      : o->wide ? WIDE
+					: USUAL,
+			      &l);
 	if (code || c->cfg.json || !only_self(l))
 		return code;
 	if (o->topic)
@@ -223,7 +282,11 @@ static int run_peers(struct cli *c)
 const struct verb verb_peers = {
     .name = "peers",
     .summary = "the nodes we know, this one first",
-    .example = "hnode peers\nhnode peers --topic hash/sha256d --wide",
+    .more = "--stats: a score from 0 to 1 (a stranger has 0.5) with its "
+	    "reasons, which fade;\nwhether it may work; and the rate it "
+	    "claims beside what it does for us.",
+    .example = "hnode peers\nhnode peers --topic hash/sha256d --wide\n"
+	       "hnode peers --stats",
     VERB_OPTS(peers_opts, struct peers_opts),
     .run = run_peers,
 };
@@ -262,7 +325,7 @@ static int run_find(struct cli *c)
 				.wait_ms = o->wait.v};
 	const struct peers_list *l;
 
-	int code = list_peers(c, "peers.find", &q, o->wide, &l);
+	int code = list_peers(c, "peers.find", &q, o->wide ? WIDE : USUAL, &l);
 	if (!code && !l->peers.n) {
 		if (!c->cfg.json)
 			out_note("nobody offers that now: ask for less, or "

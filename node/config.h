@@ -50,6 +50,7 @@ struct config {
 	/* for a node */
 	const char *bind;
 	struct opt_u64 port, threads, ping_ms, rekey_ms;
+	struct opt_u64 probe_ms, probe_timeout_ms, quarantine_ms, half_life_ms;
 	struct strs bootstrap, advertise, offer;
 	bool listen, lan, dht, advertise_only;
 	struct opt_u64 credit_limit;

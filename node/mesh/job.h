@@ -218,6 +218,10 @@ bool jobs_scored_next(struct jobs *j, struct node_id *id, struct score *out);
 /* Proof of a lie came from elsewhere: as if it had been found here. */
 void jobs_bar(struct jobs *j, const struct node_id *id, const char *why,
 	      uint64_t now);
+/* How many are quarantined or on probation, and how many are barred. */
+void jobs_shut_out(const struct jobs *j, uint64_t *quarantined,
+		   uint64_t *barred);
+bool jobs_barred(const struct jobs *j, const struct node_id *id);
 /* A person lets it back, on probation. */
 void jobs_pardon(struct jobs *j, const struct node_id *id, uint64_t now);
 struct peer_score {

@@ -17,6 +17,7 @@
 #include "node/mesh/peers.h"
 #include "node/mesh/replay.h"
 #include "node/mesh/skew.h"
+#include "node/mesh/standing.h"
 #include "node/mesh/start.h"
 #include "node/mesh/topics.h"
 
@@ -63,6 +64,8 @@ const struct store_schema *mesh_schema(size_t *n)
 		all[count++] = journal_schema[i];
 	for (size_t i = 0; i < ledger_schema_count; i++)
 		all[count++] = ledger_schema[i];
+	for (size_t i = 0; i < standing_schema_count; i++)
+		all[count++] = standing_schema[i];
 	*n = count;
 	return all;
 }
@@ -589,6 +592,7 @@ static void on_last(void *arg)
 	journal_free(m->journal);
 	ledger_free(m->ledger);
 	replay_free(m->replay);
+	standing_free(m->standing);
 	membership_free(m->membership);
 	texts_clear(&m->address);
 	texts_clear(&m->dht_address);

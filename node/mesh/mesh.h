@@ -50,8 +50,13 @@ struct mesh_options {
 	const char *sensors; /* stands for / where sensors are read; NULL */
 	uint32_t ping_ms, rekey_ms; /* 0: the defaults */
 	uint64_t credit_limit;	    /* credits an owner may owe us; 0: any */
-	const char *runtime_dir;    /* XDG_RUNTIME_DIR or NULL: control.h */
-	uint16_t beacon_port;	    /* 0: the default; tests */
+	/* What is thought of peers: how fast a score fades, the first
+	 * quarantine, probes of idle peers (0: none), the wait for one. */
+	struct mesh_trust {
+		uint64_t half_life_ms, quarantine_ms, probe_ms, timeout_ms;
+	} trust;
+	const char *runtime_dir; /* XDG_RUNTIME_DIR or NULL: control.h */
+	uint16_t beacon_port;	 /* 0: the default; tests */
 
 	/* `hnode stop`: asks the process to end (node.stop). */
 	void (*request_stop)(void *arg);

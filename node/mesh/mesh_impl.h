@@ -31,6 +31,7 @@ struct ledger_answer;
 struct replay;
 struct service_node;
 struct service_receipt;
+struct standing;
 struct start;
 struct topics;
 
@@ -52,7 +53,8 @@ struct mesh {
 	struct offers *offers;
 	struct lending *lending;
 	struct jobs *jobs;
-	struct journal *journal; /* of the jobs */
+	struct journal *journal;   /* of the jobs */
+	struct standing *standing; /* of the peers */
 	struct service_job *service_job;
 	struct service_hash *service_hash;
 	struct service_node *service_node;
@@ -151,6 +153,8 @@ void peers_want(struct peers *p, const char *cap, bool wanted);
  * its session is closed, too. */
 void peers_drop(struct peers *p, const struct node_id *id, bool proof,
 		const char *why);
+/* One that was dropped may work again. */
+void peers_readmit(struct peers *p, const struct node_id *id);
 
 /* --- service_job.c uses service_hash.c's call half --- */
 
@@ -197,7 +201,8 @@ void service_receipt_answered(struct mesh *m, struct ledger_answer *a);
 struct service_job *service_job_new(struct mesh *m);
 /* Saves all open jobs, which go on at the next start; ends all watchers. */
 void service_job_stop(struct service_job *s);
-/* The node is ready: jobs of an earlier start go on. */
+/* The node is ready: jobs of an earlier start go on, and the clock of all
+ * that waits. */
 void service_job_resume(struct mesh *m);
 
 #endif

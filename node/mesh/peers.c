@@ -6,6 +6,7 @@
 #include "node/base/log.h"
 #include "node/base/utf8.h"
 #include "node/mesh/address.h"
+#include "node/mesh/job.h"
 #include "node/mesh/membership.h"
 #include "node/mesh/skew.h"
 #include "node/mesh/topics.h"
@@ -114,7 +115,9 @@ static void caps_clear(struct peer *q)
 
 static bool is_worker(const struct peer *q)
 {
-	return q->session && q->state == PEER_OK &&
+	const bool suspect = q->state == PEER_DROPPED && !q->proof;
+
+	return q->session && (q->state == PEER_OK || suspect) &&
 	       session_kind(q->session) != SESSION_INVITED &&
 	       strcmp(q->role, "use") != 0;
 }
@@ -209,6 +212,10 @@ struct peer *peer_get_or_add(struct peers *p, const struct node_id *id,
 	q->timer = loop_timer_new(p->m->loop, on_peer_due, q);
 	p->items = xrealloc(p->items, (p->n + 1) * sizeof(struct peer *));
 	p->items[p->n++] = q;
+	if (p->m->jobs && jobs_barred(p->m->jobs, id)) {
+		q->proof = true;
+		peer_set_state(q, PEER_DROPPED, "was proven to cheat");
+	}
 	return q;
 }
 

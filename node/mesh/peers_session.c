@@ -3,6 +3,7 @@
 
 #include "node/base/log.h"
 #include "node/mesh/address.h"
+#include "node/mesh/job.h"
 #include "node/mesh/membership.h"
 #include "node/mesh/probe.h"
 #include "node/mesh/skew.h"
@@ -475,7 +476,9 @@ void peers_drop(struct peers *p, const struct node_id *id, bool proof,
 		return;
 	log_debug("net", "dropped peer=%s proof=%d why=%s", q->name, proof,
 		  log_quote(why));
-	peer_workers_gone(q);
+	/* A suspect gets no work, but may be asked what we know. */
+	if (proof)
+		peer_workers_gone(q);
 	q->proof = q->proof || proof;
 	peer_dial_cancel(q);
 	peer_set_state(q, PEER_DROPPED, why);
@@ -483,11 +486,24 @@ void peers_drop(struct peers *p, const struct node_id *id, bool proof,
 		session_close(q->session, ERR_DENIED, why);
 }
 
+void peers_readmit(struct peers *p, const struct node_id *id)
+{
+	struct peer *q = peer_find(p, id);
+
+	if (!q || q->state != PEER_DROPPED ||
+	    membership_excludes(p->m->membership, id))
+		return;
+	q->proof = false;
+	peer_set_state(q, q->session ? PEER_OK : PEER_KNOWN, NULL);
+	peer_workers(q);
+	peer_consider(q, true);
+}
+
 bool peers_dropped(const struct peers *p, const struct node_id *id)
 {
 	const struct peer *q = peer_find(p, id);
 
-	return q && q->proof;
+	return (q && q->proof) || (p->m->jobs && jobs_barred(p->m->jobs, id));
 }
 
 void peers_want(struct peers *p, const char *cap, bool wanted)

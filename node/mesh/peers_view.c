@@ -3,6 +3,7 @@
 
 #include "node/base/log.h"
 #include "node/mesh/address.h"
+#include "node/mesh/job.h"
 #include "node/mesh/membership.h"
 #include "node/mesh/skew.h"
 #include "node/mesh/topics.h"
@@ -143,6 +144,46 @@ static void row_of(const struct peer *q, uint64_t now, struct arena *a,
 		r->retry_ms = q->due_ms > now ? q->due_ms - now : 0;
 }
 
+/* 0.5 of something that fades is nothing. */
+static uint64_t rounded(double count)
+{
+	return (uint64_t)(count + 0.5);
+}
+
+static char *arena_buf(struct arena *a, struct buf *take)
+{
+	char *s = take->n ? arena_text(a, buf_str(take)) : NULL;
+
+	buf_release(take);
+	return s;
+}
+
+static void put_score(const struct peers *p, const struct node_id *id,
+		      struct arena *a, struct peer_info *r)
+{
+	struct mesh *m = p->m;
+	struct buf reasons = {0}, why = {0};
+	struct peer_score s;
+
+	if (!m->jobs)
+		return;
+	jobs_score(m->jobs, id, loop_ms(m->loop), &s);
+	const double *n = s.score.count;
+	const uint64_t until = score_until(&s.score, &s.rules, s.wall_ms);
+
+	score_reasons(&s.score, &reasons);
+	score_why(&s.score, &s.rules, s.wall_ms, &why);
+	r->score = score_permille(&s.score);
+	r->trust = arena_text(a, score_state_str(s.score.state));
+	r->reasons = arena_buf(a, &reasons);
+	r->trust_why = arena_buf(a, &why);
+	r->until_ms = until > s.wall_ms ? until - s.wall_ms : 0;
+	r->units = rounded(n[SCORE_UNIT]);
+	r->fails = rounded(n[SCORE_GONE] + n[SCORE_SILENT] + n[SCORE_FAILED] +
+			   n[SCORE_MISSED] + n[SCORE_SUSPECT] + n[SCORE_PROOF]);
+	r->measured = s.rate;
+}
+
 static void self_row(const struct peers *p, struct arena *a,
 		     struct peer_info *r)
 {
@@ -213,6 +254,7 @@ void peers_list(const struct peers *p, const struct peers_query *q,
 		if (hidden(p->items[i], now))
 			continue;
 		row_of(p->items[i], now, a, &rows[n]);
+		put_score(p, &p->items[i]->id, a, &rows[n]);
 		if (shown(q, &rows[n]))
 			n++;
 	}

@@ -15,6 +15,7 @@
 #include "node/mesh/kind.h"
 #include "node/mesh/ledger.h"
 #include "node/mesh/service_hash.h"
+#include "node/mesh/standing.h"
 
 #include <sodium.h>
 #include <utlist.h>
@@ -26,6 +27,7 @@
 #define WATCH_MS 250 /* between two chunks of a job.watch */
 #define SEARCH_CAP "hash/sha256d"
 #define CORE_RATE_MS 100
+#define PROBE_TIMEOUT_MS 10000
 
 struct watcher {
 	struct watcher *prev, *next;
@@ -149,6 +151,60 @@ static void op_peer_bad(void *arg, const struct node_id *id,
 	loop_post(s->m->loop, on_peer_bad, b);
 }
 
+/* The same for one whose score lets it back, or says that it has to wait. */
+struct scored_peer {
+	struct mesh *m;
+	struct node_id id;
+};
+
+static void on_scored(void *arg)
+{
+	struct scored_peer *b = arg;
+	struct peer_score s;
+
+	if (b->m->jobs && b->m->peers && !b->m->stopping &&
+	    jobs_score(b->m->jobs, &b->id, loop_ms(b->m->loop), &s) &&
+	    score_may_work(&s.score))
+		peers_readmit(b->m->peers, &b->id);
+	free(b);
+}
+
+static void log_score(const struct node_id *id, const struct peer_score *s)
+{
+	struct buf why = {0};
+
+	score_why(&s->score, &s->rules, s->wall_ms, &why);
+	switch (s->score.state) {
+	case SCORE_NEW:
+		break;
+	case SCORE_TRUSTED:
+		log_info("work", "peer %s is trusted, score %.2f", node_str(id),
+			 score_value(&s->score));
+		break;
+	case SCORE_QUARANTINED:
+	case SCORE_PROBATION:
+		log_info("work", "peer %s %s", node_str(id), buf_str(&why));
+		break;
+	case SCORE_BARRED:
+		break; /* op_peer_bad says more */
+	}
+	buf_release(&why);
+}
+
+static void op_scored(void *arg, const struct node_id *id)
+{
+	struct service_job *s = arg;
+	struct peer_score now;
+	struct scored_peer *b = HN_NEW(struct scored_peer);
+
+	standing_changed(s->m->standing, id);
+	if (jobs_score(s->m->jobs, id, now_of(s), &now))
+		log_score(id, &now);
+	b->m = s->m;
+	b->id = *id;
+	loop_post(s->m->loop, on_scored, b);
+}
+
 /* How it ended, in words: "found nonce 0x9546a142", "no-peer: ...". */
 static void log_ended(struct service_job *s, const char *job)
 {
@@ -208,6 +264,7 @@ static const struct jobs_ops job_ops = {
     .rescan = op_rescan,
     .rescan_cancel = op_rescan_cancel,
     .peer_bad = op_peer_bad,
+    .scored = op_scored,
     .changed = op_changed,
 };
 
@@ -226,11 +283,14 @@ static void tell_wants(struct service_job *s)
 static void on_tick(void *arg)
 {
 	struct service_job *s = arg;
-	uint64_t now = now_of(s), next = jobs_tick(s->m->jobs, now);
+	const uint64_t now = now_of(s);
+
+	jobs_set_wall(s->m->jobs, mesh_now_ms(s->m), now);
+	const uint64_t next = jobs_tick(s->m->jobs, now);
 
 	tell_wants(s);
-	if (jobs_wants(s->m->jobs, SEARCH_CAP))
-		loop_timer_set(s->tick, next > now ? next - now : 1);
+	standing_tick(s->m->standing);
+	loop_timer_set(s->tick, next > now ? next - now : 1);
 }
 
 void service_job_kick(struct mesh *m)
@@ -543,6 +603,22 @@ static void serve_watch(struct rpc_stream *st, const void *request, void *arg)
 	arena_release(&a);
 }
 
+/* The settings; zero is the default, but no probes of idle peers. */
+static void set_trust(struct service_job *s)
+{
+	const struct mesh_trust *t = &s->m->o.trust;
+	struct score_rules r = score_rules_default;
+
+	if (t->half_life_ms)
+		r.half_life_ms = t->half_life_ms;
+	if (t->quarantine_ms)
+		r.delay_ms = t->quarantine_ms;
+	if (r.delay_max_ms < r.delay_ms)
+		r.delay_max_ms = r.delay_ms;
+	jobs_set_trust(s->m->jobs, &r, t->probe_ms,
+		       t->timeout_ms ? t->timeout_ms : PROBE_TIMEOUT_MS);
+}
+
 struct service_job *service_job_new(struct mesh *m)
 {
 	struct service_job *s = HN_NEW(struct service_job);
@@ -551,15 +627,17 @@ struct service_job *service_job_new(struct mesh *m)
 	s->tick = loop_timer_new(m->loop, on_tick, s);
 	s->tell = loop_timer_new(m->loop, on_tell, s);
 	m->jobs = jobs_new(&job_ops, s, identity_id(m->me));
+	jobs_set_wall(m->jobs, mesh_now_ms(m), now_of(s));
+	set_trust(s);
 	m->journal = journal_new(m->loop, m->store, m->jobs, on_final, s);
+	m->standing = standing_new(m->loop, m->store, m->jobs);
 	return s;
 }
 
 void service_job_resume(struct mesh *m)
 {
-	if (!jobs_wants(m->jobs, SEARCH_CAP))
-		return;
-	know_core_rate(m->service_job);
+	if (jobs_wants(m->jobs, SEARCH_CAP))
+		know_core_rate(m->service_job);
 	service_job_kick(m);
 }
 
@@ -577,6 +655,7 @@ void service_job_stop(struct service_job *s)
 
 	/* What is saved stays open on disk; here all hands stop. */
 	journal_stop(s->m->journal);
+	standing_stop(s->m->standing);
 	jobs_each(s->m->jobs, stop_one, &ids);
 	for (size_t at = 0; at < ids.n; at += strlen((char *)ids.p + at) + 1) {
 		enum err e =

@@ -14,6 +14,7 @@
 #include "node/mesh/membership.h"
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
+#include "node/mesh/standing.h"
 #include "node/mesh/topics.h"
 
 #include <sodium.h>
@@ -386,6 +387,18 @@ static void on_jobs_loaded(void *arg, enum err e, const char *text)
 		service_receipt_load(m, on_receipts_loaded);
 }
 
+static void on_scores_loaded(void *arg, enum err e, const char *text)
+{
+	struct mesh *m = arg;
+
+	if (m->stopping)
+		return;
+	if (e)
+		finish_unread(m, e, text);
+	else
+		journal_load(m->journal, on_jobs_loaded, m);
+}
+
 static void on_invites_loaded(void *arg, enum err e, const char *text)
 {
 	struct mesh *m = arg;
@@ -401,7 +414,7 @@ static void on_invites_loaded(void *arg, enum err e, const char *text)
 	if (e)
 		finish(m, e, buf_str(&why));
 	else
-		journal_load(m->journal, on_jobs_loaded, m);
+		standing_load(m->standing, on_scores_loaded, m);
 	buf_release(&why);
 }
 

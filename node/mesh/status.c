@@ -274,6 +274,8 @@ void status_fill(struct mesh *m, struct arena *a, struct node_status *out)
 	if (m->jobs)
 		jobs_each(m->jobs, on_job, &open);
 	out->jobs_open = open.n;
+	if (m->jobs)
+		jobs_shut_out(m->jobs, &out->quarantined, &out->barred);
 	status_reasons(m, a, &out->reasons);
 	out->word = text(a, out->reasons.n ? "degraded" : "healthy");
 	mesh_offers(m, a, &out->offers);

@@ -89,7 +89,10 @@ struct trust *trust_of(struct jobs *j, const struct node_id *id)
 
 void trust_offered(struct jobs *j, struct worker *w, uint64_t now)
 {
-	if (w->self || w->trust)
+	if (w->self)
+		return;
+	j->trusts.due = 0;
+	if (w->trust)
 		return;
 	w->trust = trust_of(j, &w->id);
 	if (!w->trust)
@@ -218,6 +221,27 @@ bool jobs_score(const struct jobs *j, const struct node_id *id, uint64_t now,
 	out->score = t->score;
 	score_fade(&out->score, &j->trusts.rules, out->wall_ms);
 	return true;
+}
+
+bool jobs_barred(const struct jobs *j, const struct node_id *id)
+{
+	const struct trust *t = trust_find(j, id);
+
+	return t && t->score.state == SCORE_BARRED;
+}
+
+void jobs_shut_out(const struct jobs *j, uint64_t *quarantined,
+		   uint64_t *barred)
+{
+	const struct trust *t, *next;
+
+	*quarantined = *barred = 0;
+	HASH_ITER (hh, j->trusts.by_id, t, next) {
+		if (t->score.state == SCORE_BARRED)
+			++*barred;
+		else if (!score_may_work(&t->score))
+			++*quarantined;
+	}
 }
 
 bool jobs_scored_next(struct jobs *j, struct node_id *id, struct score *out)

@@ -229,6 +229,17 @@ static const struct field peer_info_fields[] = {
     FIELD_U64(struct peer_info, retry_ms, 0, "until the next dial"),
     FIELD_STR(struct peer_info, source, 16,
 	      "dht, lan, dial, invite, stored, inbound"),
+    FIELD_U64(struct peer_info, score, 0,
+	      "what this node thinks of it, permille; 500 for a stranger"),
+    FIELD_STR(struct peer_info, trust, 16,
+	      "new, trusted, quarantined, probation, barred"),
+    FIELD_STR(struct peer_info, reasons, 400, "of the score, faded counts"),
+    FIELD_STR(struct peer_info, trust_why, 200, "why it gets no work"),
+    FIELD_U64(struct peer_info, until_ms, 0, "until its next probe"),
+    FIELD_U64(struct peer_info, units, 0, "done for us, faded"),
+    FIELD_U64(struct peer_info, fails, 0, "failures, faded"),
+    FIELD_U64(struct peer_info, measured, 0,
+	      "H/s at work for us; what it claims is in offers"),
 };
 const struct message peer_info_message =
     MESSAGE("peer_info", struct peer_info, peer_info_fields);
@@ -448,6 +459,9 @@ static const struct field node_status_fields[] = {
     FIELD_U64(struct node_status, rss_kib, 0, "resident memory"),
     FIELD_MSG(struct node_status, lending, &lending_info_message,
 	      "what the owner's limits say now"),
+    FIELD_U64(struct node_status, quarantined, 0,
+	      "peers that get no work for a while"),
+    FIELD_U64(struct node_status, barred, 0, "peers that were proven to cheat"),
 };
 const struct message node_status_message =
     MESSAGE("node_status", struct node_status, node_status_fields);

@@ -202,6 +202,14 @@ struct peer_info { /* a row of `hnode peers` */
 	char *why;	   /* of retry, lost, dropped */
 	uint64_t retry_ms; /* until the next dial */
 	char *source;	   /* dht, lan, dial, invite, stored, inbound */
+	/* What this node thinks of it (score.h). */
+	uint64_t score;	   /* permille */
+	char *trust;	   /* new, trusted, quarantined, probation, barred */
+	char *reasons;	   /* of the score */
+	char *trust_why;   /* why it gets no work; NULL: it may */
+	uint64_t until_ms; /* of a quarantine, from now */
+	uint64_t units, fails; /* faded counts */
+	uint64_t measured;     /* H/s at work for us; 0: not yet */
 };
 struct peers_query { /* peers.list and peers.find */
 	char *topic; /* NULL: all */
@@ -336,6 +344,7 @@ struct node_status {	     /* node.status */
 	struct list counters;
 	uint64_t rss_kib;
 	struct lending_info lending;
+	uint64_t quarantined, barred; /* peers that get no work from us */
 };
 extern const struct message counter_message, device_info_message,
     node_status_message;
