@@ -37,6 +37,7 @@ struct submit_opts {
 	const char *header, *range, *target;
 	bool all, watch;
 	struct opt_u64 wait, check;
+	const char *backup;
 };
 static const struct opt submit_opts[] = {
     {.flag = "header",
@@ -77,6 +78,11 @@ static const struct opt submit_opts[] = {
      .max = 1000,
      .offset = offsetof(struct submit_opts, check),
      .help = "of one core here, to scan work of others again [5%]"},
+    {.flag = "backup",
+     .type = OPT_TEXT,
+     .meta = "PEER",
+     .offset = offsetof(struct submit_opts, backup),
+     .help = "this peer ends the job if this node is gone"},
 };
 
 /* A file if it names one, else the hex itself. */
@@ -438,6 +444,23 @@ static int watch_job(struct watch *w, char *job)
 	return code ? code : conclude(w);
 }
 
+/* Asks the peer itself: one that is away could not be a backup. */
+static int find_backup(struct cli *c, const char *peer, struct job_terms *terms)
+{
+	struct peer_ref q = {.peer = (char *)(uintptr_t)peer};
+	const void *reply;
+
+	int code = cli_call(c, "peer.ping", &q, 0, &reply);
+	if (code)
+		return code;
+	const struct peer_session *s = reply;
+	uint8_t *id = arena_alloc(&c->arena, sizeof(s->id));
+
+	memcpy(id, s->id, sizeof(s->id));
+	terms->backup = (struct bytes){id, sizeof(s->id)};
+	return 0;
+}
+
 static int run_submit(struct cli *c)
 {
 	const struct submit_opts *o = c->values;
@@ -455,6 +478,8 @@ static int run_submit(struct cli *c)
 	buf_release(&why);
 	if (!code)
 		code = cli_open(c);
+	if (!code && o->backup)
+		code = find_backup(c, o->backup, &spec.terms);
 	if (!code && o->watch) {
 		loop_signal(c->loop, SIGINT, on_signal, &w);
 		loop_signal(c->loop, SIGTERM, on_signal, &w);
@@ -668,6 +693,16 @@ static void show_job(const struct job_info *i)
 	out("checks  %" PRIu64 " of %" PRIu64 " check units passed, %" PRIu64
 	    " replicas compared, cost %.2f %% of the work\n",
 	    i->checks_passed, i->checks, i->replicas, i->cost * 100);
+	if (i->backup)
+		out("backup  %s%s%s\n", name_of(i->backup),
+		    i->backup_note ? ", " : "",
+		    i->backup_note ? i->backup_note : "");
+	if (i->taken_from)
+		out("taken over from %s, which was gone\n", i->taken_from);
+	if (i->twice)
+		out("twice   %" PRIu64 " hashes, by this node's side and the "
+		    "backup's while they were apart; counted once\n",
+		    i->twice);
 	if (i->error && i->text && *i->text && strcmp(i->error, i->text) != 0)
 		out("error   %s: %s\n", i->error, i->text);
 	say_result(i);

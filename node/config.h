@@ -54,6 +54,8 @@ struct config {
 	struct strs bootstrap, advertise, offer;
 	bool listen, lan, dht, advertise_only;
 	struct opt_u64 credit_limit;
+	const char *backup_accept;
+	struct opt_u64 backup_takeover;
 	const char *role, *join, *affinity, *kernel;
 	struct lend_texts lend;
 	const char *sensors;

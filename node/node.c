@@ -428,6 +428,8 @@ static void start_mesh(struct node *n)
 		      .timeout_ms = cfg->probe_timeout_ms.v},
 	    .rekey_ms = (uint32_t)cfg->rekey_ms.v,
 	    .credit_limit = cfg->credit_limit.v,
+	    .backup_accept = cfg->backup_accept,
+	    .backup_takeover_ms = cfg->backup_takeover.v,
 	    .runtime_dir = config_runtime_dir(),
 	    .request_stop = on_request,
 	    .request_arg = n,

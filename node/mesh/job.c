@@ -31,6 +31,7 @@
 #define LAST_WORD_MS 1000 /* for the signed end of a unit that is done */
 #define LAST_LOOK_MS 3000 /* for what is still being scanned again */
 #define RATE_MS 1000
+#define ASLEEP_MS 5000 /* between two ticks: this process was stopped */
 
 static void job_free(struct job *job);
 static void job_end(struct job *job, enum job_state state, enum err error,
@@ -621,11 +622,24 @@ static uint64_t job_lonely(struct job *job, uint64_t now)
 	return UINT64_MAX;
 }
 
+/* A machine that slept is no reason to give a job up: its workers could not
+ * have reached us. */
+static void forgive_sleep(struct jobs *j, uint64_t now)
+{
+	struct job *job;
+
+	if (j->ticked_at && now - j->ticked_at > ASLEEP_MS)
+		DL_FOREACH (j->open, job)
+			job->served_at = now;
+	j->ticked_at = j->open ? now : 0;
+}
+
 uint64_t jobs_tick(struct jobs *j, uint64_t now)
 {
 	uint64_t next = now + TICK_IDLE_MS;
 	struct job *job, *after;
 
+	forgive_sleep(j, now);
 	for (size_t i = 0; i < KIND_COUNT; i++)
 		units_expire(j, &j->pools[i], now);
 	DL_FOREACH_SAFE (j->open, job, after) {

@@ -314,6 +314,10 @@ struct job_info {
 	/* Chances, at most, that the least checked peer left out 1, 10, 50 %
 	 * and was not seen; that a withheld winner would have been seen. */
 	double unseen_1, unseen_10, unseen_50, winner_seen;
+	char *backup;	   /* id of the node that takes it over; NULL: none */
+	uint64_t twice;	   /* nonces that both of them had done */
+	char *backup_note; /* what the backup has; of an open job */
+	char *taken_from;  /* this node is the backup of that one */
 };
 extern const struct message job_info_message;
 

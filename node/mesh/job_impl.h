@@ -171,6 +171,7 @@ struct jobs {
 	struct job *open, *ended; /* oldest first */
 	size_t nopen, nended;
 	uint64_t test_debt; /* nonces to be done before the next check unit */
+	uint64_t ticked_at; /* 0: no job was open then */
 	uint64_t no_device_until; /* our own refused to re-scan */
 	bool returned; /* something is pending again: feed everybody */
 	uint64_t feed_at, steal_at; /* not before, without a reason */

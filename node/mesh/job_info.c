@@ -122,6 +122,14 @@ static const struct field job_info_fields[] = {
     FIELD_F64(struct job_info, unseen_50, "50 %"),
     FIELD_F64(struct job_info, winner_seen,
 	      "chance that a withheld winner is seen"),
+    FIELD_STR(struct job_info, backup, HEX_MAX,
+	      "node id of the one that takes it over"),
+    FIELD_U64(struct job_info, twice, 0,
+	      "nonces that submitter and backup both had done"),
+    FIELD_STR(struct job_info, backup_note, TEXT_MAX,
+	      "what the backup has of it; of an open job"),
+    FIELD_STR(struct job_info, taken_from, NODE_NAME_SIZE,
+	      "taken over here; whose job it is"),
 };
 const struct message job_info_message =
     MESSAGE("job_info", struct job_info, job_info_fields);
@@ -136,6 +144,14 @@ static char *show_digest(struct arena *a, const uint8_t digest[static 32])
 	char hex[65];
 
 	digest_show(digest, hex);
+	return text(a, hex);
+}
+
+static char *hex_of(struct arena *a, const uint8_t id[static NODE_ID_SIZE])
+{
+	char hex[2 * NODE_ID_SIZE + 1];
+
+	hex_encode(id, NODE_ID_SIZE, hex);
 	return text(a, hex);
 }
 
@@ -207,6 +223,7 @@ static void info_evidence(const struct job *job, struct arena *a,
 	info_checks(&r, out);
 	out->rehashed = job->rehashed;
 	out->late = job->late;
+	out->twice = job->twice;
 	DL_FOREACH (job->parts, part) {
 		if (part->dropped)
 			continue;
@@ -427,6 +444,8 @@ enum err jobs_info(const struct jobs *j, const char *id, enum job_detail detail,
 		out->text =
 		    text(a, *job->text ? job->text : err_str(job->error));
 	}
+	if (job->terms->backup.n == NODE_ID_SIZE)
+		out->backup = hex_of(a, job->terms->backup.p);
 	info_progress(job, now, out);
 	info_counts(job, out);
 	info_evidence(job, a, out);

@@ -46,7 +46,8 @@ const size_t journal_schema_count = HN_COUNT(journal_schema);
 struct waiter {
 	journal_done_fn done;
 	void *arg;
-	bool end; /* for the write that has the job's end in it */
+	bool end;   /* for the write that has the job's end in it */
+	bool later; /* not for the one that was under way */
 	struct waiter *prev, *next;
 };
 
@@ -75,6 +76,8 @@ struct journal {
 	struct jobs *jobs; /* NULL: stopped */
 	journal_ended_fn ended;
 	void *arg;
+	journal_saved_fn saved;
+	void *saved_arg;
 	struct loop_timer *due, *tidy;
 	struct entry *entries;
 	struct kept *kept;
@@ -203,6 +206,10 @@ static void tell_waiters(struct entry *e, bool end, enum err err,
 	DL_FOREACH_SAFE (e->waiters, w, next) {
 		if (w->end && !end)
 			continue;
+		if (w->later) {
+			w->later = false;
+			continue;
+		}
 		DL_DELETE(e->waiters, w);
 		w->done(w->arg, e->id, err, text);
 		free(w);
@@ -302,6 +309,8 @@ static void on_written(const struct store_result *r, void *arg)
 	}
 	/* A full disk is no reason to keep a result from who waits for it. */
 	tell_waiters(e, final, r->err, r->message);
+	if (!r->err && j->saved)
+		j->saved(j->saved_arg, e->id);
 	if (news)
 		j->ended(j->arg, e->id);
 	if (final && !r->err)
@@ -395,6 +404,12 @@ void journal_dropped(struct journal *j)
 	arm(j);
 }
 
+void journal_on_saved(struct journal *j, journal_saved_fn fn, void *arg)
+{
+	j->saved = fn;
+	j->saved_arg = arg;
+}
+
 bool journal_final(const struct journal *j, const char *job)
 {
 	const struct entry *e = entry_find(j, job);
@@ -433,6 +448,21 @@ void journal_when_final(struct journal *j, const char *job,
 	a->done = done;
 	a->arg = arg;
 	loop_post(j->loop, on_at_once, a);
+}
+
+void journal_flush(struct journal *j, const char *job, journal_done_fn done,
+		   void *arg)
+{
+	struct entry *e = entry_find(j, job);
+
+	if (!e) {
+		journal_when_final(j, job, done, arg);
+		return;
+	}
+	entry_wait(e, false, done, arg);
+	e->waiters->prev->later = e->writing;
+	e->dirty = e->urgent = true;
+	arm(j);
 }
 
 const char *journal_trouble(const struct journal *j)

@@ -55,6 +55,13 @@ void journal_submitted(struct journal *j, const char *job, journal_done_fn done,
 void journal_changed(struct journal *j, const char *job, bool ended);
 void journal_dropped(struct journal *j);
 
+/* A write of this job has reached the disk. */
+typedef void (*journal_saved_fn)(void *arg, const char *job);
+void journal_on_saved(struct journal *j, journal_saved_fn fn, void *arg);
+/* done when the job as it is now is on disk; not within this call. */
+void journal_flush(struct journal *j, const char *job, journal_done_fn done,
+		   void *arg);
+
 /* false: it has ended, but its end is not on disk yet. */
 bool journal_final(const struct journal *j, const char *job);
 /* done when it is, soon in any case; not within this call. */

@@ -7,6 +7,7 @@
 #include "node/base/log.h"
 #include "node/mesh/access.h"
 #include "node/mesh/address.h"
+#include "node/mesh/backup.h"
 #include "node/mesh/control.h"
 #include "node/mesh/invite.h"
 #include "node/mesh/journal.h"
@@ -51,7 +52,7 @@ static const struct store_schema meta_schema[] = {
 
 const struct store_schema *mesh_schema(size_t *n)
 {
-	static struct store_schema all[16];
+	static struct store_schema all[32];
 	size_t count = 0;
 
 	for (size_t i = 0; i < HN_COUNT(meta_schema); i++)
@@ -66,6 +67,8 @@ const struct store_schema *mesh_schema(size_t *n)
 		all[count++] = ledger_schema[i];
 	for (size_t i = 0; i < standing_schema_count; i++)
 		all[count++] = standing_schema[i];
+	for (size_t i = 0; i < backup_schema_count; i++)
+		all[count++] = backup_schema[i];
 	*n = count;
 	return all;
 }
@@ -570,6 +573,7 @@ static void free_options(struct mesh_options *o)
 	free((char *)(uintptr_t)o->kernel);
 	free((char *)(uintptr_t)o->sensors);
 	free((char *)(uintptr_t)o->runtime_dir);
+	free((char *)(uintptr_t)o->backup_accept);
 	free_strings(o->bootstrap, o->nbootstrap);
 	free_strings(o->advertise, o->nadvertise);
 	free_strings(o->offer, o->noffer);
@@ -589,6 +593,7 @@ static void on_last(void *arg)
 	offers_free(m->offers);
 	lending_free(m->lending);
 	invites_free(m->invites);
+	backup_free(m->backup);
 	journal_free(m->journal);
 	ledger_free(m->ledger);
 	replay_free(m->replay);
@@ -677,6 +682,8 @@ void mesh_stop(struct mesh *m, loop_fn done, void *arg)
 	if (m->service_node)
 		service_node_stop(m->service_node);
 	m->service_node = NULL;
+	if (m->backup)
+		backup_stop(m->backup);
 	if (m->service_job)
 		service_job_stop(m->service_job);
 	m->service_job = NULL;

@@ -55,8 +55,10 @@ struct mesh_options {
 	struct mesh_trust {
 		uint64_t half_life_ms, quarantine_ms, probe_ms, timeout_ms;
 	} trust;
-	const char *runtime_dir; /* XDG_RUNTIME_DIR or NULL: control.h */
-	uint16_t beacon_port;	 /* 0: the default; tests */
+	const char *backup_accept;   /* mesh, any, none: see backup.h */
+	uint64_t backup_takeover_ms; /* 0: the default */
+	const char *runtime_dir;     /* XDG_RUNTIME_DIR or NULL: control.h */
+	uint16_t beacon_port;	     /* 0: the default; tests */
 
 	/* `hnode stop`: asks the process to end (node.stop). */
 	void (*request_stop)(void *arg);

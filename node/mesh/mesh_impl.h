@@ -15,6 +15,7 @@
  * state, made by x_new(m) and ended by x_stop. serve's arg is struct mesh *.
  */
 struct asic;
+struct backup;
 struct discovery;
 struct enrol;
 struct invites;
@@ -55,6 +56,7 @@ struct mesh {
 	struct jobs *jobs;
 	struct journal *journal;   /* of the jobs */
 	struct standing *standing; /* of the peers */
+	struct backup *backup;	   /* of the jobs, elsewhere */
 	struct service_job *service_job;
 	struct service_hash *service_hash;
 	struct service_node *service_node;

@@ -10,6 +10,7 @@
 #include "asic/asic.h"
 #include "node/base/buf.h"
 #include "node/base/log.h"
+#include "node/mesh/backup.h"
 #include "node/mesh/job.h"
 #include "node/mesh/journal.h"
 #include "node/mesh/kind.h"
@@ -55,6 +56,8 @@ static enum err info_of(struct mesh *m, const char *id, enum job_detail detail,
 {
 	enum err e = jobs_info(m->jobs, id, detail, loop_ms(m->loop), a, out);
 
+	if (!e && m->backup)
+		backup_tell(m->backup, a, out);
 	/* An end that is not on disk yet is none. */
 	if (!e && !journal_final(m->journal, out->job)) {
 		out->state = arena_strndup(a, "running", 7);

@@ -7,6 +7,7 @@
 #include "node/base/log.h"
 #include "node/mesh/access.h"
 #include "node/mesh/address.h"
+#include "node/mesh/backup.h"
 #include "node/mesh/control.h"
 #include "node/mesh/invite.h"
 #include "node/mesh/journal.h"
@@ -273,6 +274,7 @@ static enum err make_rpc(struct mesh *m)
 	    service_node_methods, service_owner_methods,
 	    service_mesh_methods, service_job_methods,
 	    service_hash_methods, service_receipt_methods,
+	    backup_methods,
 	};
 	struct rpc_options o = {
 	    .hub = {.loop = m->loop,
@@ -344,6 +346,7 @@ static enum err make_parts(struct mesh *m, struct buf *why)
 	m->service_receipt = service_receipt_new(m);
 	m->service_hash = service_hash_new(m);
 	m->service_job = service_job_new(m);
+	m->backup = backup_new(m);
 	return OK;
 }
 
@@ -361,6 +364,18 @@ static void finish_unread(struct mesh *m, enum err e, const char *text)
 	buf_release(&why);
 }
 
+static void on_backup_loaded(void *arg)
+{
+	struct mesh *m = arg;
+
+	if (m->stopping)
+		return;
+	if (m->o.join)
+		enrol_start(m, on_enrolled);
+	else
+		open_all(m);
+}
+
 static void on_receipts_loaded(void *arg, enum err e, const char *text)
 {
 	struct mesh *m = arg;
@@ -369,10 +384,8 @@ static void on_receipts_loaded(void *arg, enum err e, const char *text)
 		return;
 	if (e)
 		finish_unread(m, e, text);
-	else if (m->o.join)
-		enrol_start(m, on_enrolled);
 	else
-		open_all(m);
+		backup_load(m->backup, on_backup_loaded, m);
 }
 
 static void on_jobs_loaded(void *arg, enum err e, const char *text)
@@ -536,6 +549,7 @@ struct mesh *mesh_new(const struct mesh_options *o, mesh_ready_fn ready,
 	m->o.kernel = copy(o->kernel);
 	m->o.sensors = copy(o->sensors);
 	m->o.runtime_dir = copy(o->runtime_dir);
+	m->o.backup_accept = copy(o->backup_accept ? o->backup_accept : "mesh");
 	m->o.bootstrap = copy_list(o->bootstrap, o->nbootstrap);
 	m->o.advertise = copy_list(o->advertise, o->nadvertise);
 	m->o.offer = copy_list(o->offer, o->noffer);

@@ -35,6 +35,14 @@ class Durable(MeshTest):
     def show(self, s, job):
         return s.json("job", "show", job, "--units", "--by-peer")
 
+    def words(self, s, job):
+        """But for what is said of its peers' other jobs."""
+        end = self.show(s, job)
+        for p in end["by_peer"]:
+            for key in [k for k in p if k.startswith("all_")]:
+                del p[key]
+        return end
+
     def check_sums(self, end, n):
         self.assertEqual(end["hashes"], n, end)
         self.assertEqual(sum(p["hashes"] for p in end["by_peer"]), n)
@@ -66,8 +74,9 @@ class Durable(MeshTest):
         self.assertEqual(end["by"], w.id)
         self.assertGreater(end["seconds"], 0)
         # Once ended it stays so, word for word.
+        words = self.words(s, job)
         s = self.again(s)
-        self.assertEqual(self.show(s, job), end)
+        self.assertEqual(self.words(s, job), words)
         print(f"{kills} kills; ready again after "
               f"{max(times):.2f} s at most", flush=True)
 
