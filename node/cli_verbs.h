@@ -24,6 +24,9 @@ extern const struct verb verb_submit_search, verb_jobs, verb_job_show,
 extern const struct verb verb_hash;
 /* cli_db.c */
 extern const struct verb verb_db_check, verb_db_backup;
+/* cli_receipt.c */
+extern const struct verb verb_receipt_list, verb_receipt_show,
+    verb_receipt_verify, verb_credits;
 /* cli_bench.c */
 extern const struct verb verb_bench_hash, verb_bench_rpc, verb_bench_peer;
 

@@ -320,6 +320,62 @@ PUBLIC_KEY = blake(b"hnode public mesh")
 PUBLIC_ID = blake(b"hnode mesh" + bytes(32) + b"public")
 
 
+def pack_least(v):
+    """The one form that is signed: every head as short as can be."""
+    def head(n, forms):
+        for least, t, size in forms:
+            if n < least:
+                return bytes([t | n]) if not size else \
+                    bytes([t]) + n.to_bytes(size, "big")
+        raise ValueError(n)
+
+    if isinstance(v, int):
+        return head(v, ((128, 0, 0), (2**8, 0xcc, 1), (2**16, 0xcd, 2),
+                        (2**32, 0xce, 4), (2**64, 0xcf, 8)))
+    if isinstance(v, bytes):
+        return head(len(v), ((2**8, 0xc4, 1), (2**16, 0xc5, 2))) + v
+    if isinstance(v, str):
+        v = v.encode()
+        return head(len(v), ((32, 0xa0, 0), (2**8, 0xd9, 1))) + v
+    return head(len(v), ((16, 0x90, 0), (2**16, 0xdc, 2))) \
+        + b"".join(map(pack_least, v))
+
+
+class Receipt:
+    """PROTOCOL 10.2, from the worker's answer to a search."""
+
+    def __init__(self, me, worker, job, lease, header, start, end, bits,
+                 shares, sig, seq=1, prev=bytes(32), total=0):
+        def sha(data):
+            return hashlib.sha256(data).digest()
+
+        listed = sha(b"".join(struct.pack(">I", n) for n in shares))
+        text = job.encode() + header + struct.pack(
+            ">QQQB", lease, start, end, bits) + listed
+        amount = end - start
+        credit = -(-amount // 4096)
+        self.me = me
+        self.fields = [
+            1, PUBLIC_ID, worker, worker, me.public, me.public, "search",
+            "hash", job, lease,
+            sha(header + struct.pack(">QQB", start, end, bits)), listed,
+            amount, int(time.time() * 1000), text, sig, seq, prev, credit,
+            total + credit]
+
+    def signed(self, **change):
+        """All fields, signed, with those changed that have these places."""
+        fields = list(self.fields)
+        for place, value in change.items():
+            fields[int(place[1:])] = value
+        return fields + [self.me.sign(b"hnode receipt 1\0"
+                                      + pack_least(fields))]
+
+    @staticmethod
+    def hash(signed):
+        return blake(pack_least(signed))
+
+
+
 class Closed(Exception):
     """The node closed the connection."""
 
@@ -441,12 +497,14 @@ class Peer:
         self.send_frame(1, bytes([len(head)]) + head + pack(request), stream)
         return stream
 
-    def call(self, method, request, version=1):
-        """(error, text, reply) of a call without chunks."""
+    def call(self, method, request, version=1, chunks=None):
+        """(error, text, reply) of a call; chunks that come are appended."""
         stream = self.open(method, request, version)
         reply = b""
         while True:
             kind, flags, at, payload = self.frame()
+            if at == stream and kind == 2 and chunks is not None:
+                chunks.append(unpack(payload))
             if at != stream or kind != 5:
                 continue
             reply += payload
@@ -471,6 +529,19 @@ def differences(values):
             step >>= 7
         out.append(step)
     return bytes(out)
+
+
+def values(packed):
+    """The numbers that differences() made this of."""
+    out, last, step, shift = [], 0, 0, 0
+    for b in packed:
+        step |= (b & 127) << shift
+        shift += 7
+        if b < 128:
+            last += step
+            out.append(last)
+            step = shift = 0
+    return out
 
 
 class Worker(Peer):
