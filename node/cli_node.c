@@ -448,8 +448,8 @@ const struct verb verb_offer = {
     .summary = "what this machine does for others, and how much of it",
     .more = "Nothing is offered unless asked. CAP is hash/sha256d: searches "
 	    "and batches of\ndigests, single SHA-256 too. Limits hold for all "
-	    "that others get of this machine,\nnot for its own jobs; those "
-	    "not named stay as they are. When one of them says no,\nunits "
+	    "that others get of this\nmachine, not for its own jobs; those "
+	    "not named stay as they are. When one of them\nsays no, units "
 	    "are handed back where they are and others do the rest.",
     .example = "hnode offer hash/sha256d --share 50% --when idle\n"
 	       "hnode offer hash/sha256d --hours 23-07 --max-temp 80C\n"
