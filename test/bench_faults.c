@@ -13,7 +13,6 @@
 
 #include "node/base/mem.h"
 #include "node/mesh/job_impl.h"
-#include "test/support/job_text.h"
 #include "test/support/shards.h"
 
 #include <getopt.h>
@@ -308,7 +307,6 @@ static char *last_words(struct life *l, const char *id)
 
 	if (!jobs_info(l->w.jobs, id, JOB_PEERS, l->w.now_us / 1000, &a,
 		       &info)) {
-		job_info_drop_ever(&info);
 		fields_to_json(&job_info_message, &info, &b);
 		text = xstrdup(buf_str(&b));
 	}

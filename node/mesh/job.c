@@ -354,6 +354,7 @@ static void job_end(struct job *job, enum job_state state, enum err error,
 		/* A backup gives its job back with who did what. */
 		if (!job->terms->backup.n)
 			spans_release(&part->did);
+		part->ever = part->worker->total;
 		part->worker->refs--;
 		part->worker = NULL;
 	}

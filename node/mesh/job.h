@@ -264,7 +264,7 @@ struct job_peer {
 	uint64_t pieces;  /* of its work that agreed with another list */
 	uint64_t checks;  /* of them work whose answer was known */
 	double unseen_10; /* chance that it left out a tenth, at most */
-	/* Over all its jobs for this node. */
+	/* Over all its jobs for this node; up to the end of this one. */
 	uint64_t all_hashes, all_expected, all_shares, all_rescanned,
 	    all_pieces, all_checks, all_failures;
 };

@@ -57,10 +57,11 @@ struct part {
 	uint64_t hashes;  /* the size of did, also after the end */
 	struct evidence evidence;
 	uint64_t units, late;
-	uint64_t rescanned;	 /* of what is credited to it */
-	uint64_t pieces, checks; /* what agreed; of it, check units */
-	double weight;		 /* of the pieces: see check_weight */
-	unsigned looking;	 /* pieces in the queues of its job */
+	uint64_t rescanned;	    /* of what is credited to it */
+	uint64_t pieces, checks;    /* what agreed; of it, check units */
+	double weight;		    /* of the pieces: see check_weight */
+	struct evidence_total ever; /* its worker's, when the job ended */
+	unsigned looking;	    /* pieces in the queues of its job */
 	unsigned open;
 	uint64_t busy_since, busy_ms;
 	bool self, dropped, lost;

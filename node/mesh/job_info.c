@@ -301,17 +301,16 @@ static void info_hits(const struct job *job, bool list, struct arena *a,
 
 static void info_ever(const struct part *part, struct job_peer *out)
 {
-	const struct worker *w = pool_find(part->job->pool, &part->id);
+	const struct evidence_total *t =
+	    part->worker ? &part->worker->total : &part->ever;
 
-	if (!w)
-		return;
-	out->all_hashes = w->total.hashes;
-	out->all_expected = whole(w->total.e.expected);
-	out->all_shares = w->total.e.reported;
-	out->all_rescanned = w->total.rescanned;
-	out->all_pieces = w->total.pieces;
-	out->all_checks = w->total.checks;
-	out->all_failures = w->total.failures;
+	out->all_hashes = t->hashes;
+	out->all_expected = whole(t->e.expected);
+	out->all_shares = t->e.reported;
+	out->all_rescanned = t->rescanned;
+	out->all_pieces = t->pieces;
+	out->all_checks = t->checks;
+	out->all_failures = t->failures;
 }
 
 static void info_peer(const struct part *part, uint64_t now, struct arena *a,

@@ -51,6 +51,13 @@ static const struct field saved_part_fields[] = {
     FIELD_STR(struct saved_part, why, WHY_MAX, "of lost and dropped ones"),
     FIELD_F64(struct saved_part, weight, "what the pieces can show"),
     FIELD_U64(struct saved_part, checks, 0, "of them, check units"),
+    FIELD_F64(struct saved_part, all_expected, "shares of all its jobs"),
+    FIELD_U64(struct saved_part, all_hashes, 0, "nonces there"),
+    FIELD_U64(struct saved_part, all_shares, 0, "shares reported there"),
+    FIELD_U64(struct saved_part, all_rescanned, 0, "nonces compared there"),
+    FIELD_U64(struct saved_part, all_pieces, 0, "pieces there"),
+    FIELD_U64(struct saved_part, all_checks, 0, "check units there"),
+    FIELD_U64(struct saved_part, all_failures, 0, "lies there"),
 };
 static const struct message saved_part_message =
     MESSAGE("job_saved_part", struct saved_part, saved_part_fields);
@@ -145,6 +152,13 @@ static void save_part(const struct part *part, size_t *room, uint64_t now,
 	out->pieces = part->pieces;
 	out->weight = part->weight;
 	out->checks = part->checks;
+	out->all_expected = part->ever.e.expected;
+	out->all_hashes = part->ever.hashes;
+	out->all_shares = part->ever.e.reported;
+	out->all_rescanned = part->ever.rescanned;
+	out->all_pieces = part->ever.pieces;
+	out->all_checks = part->ever.checks;
+	out->all_failures = part->ever.failures;
 	out->busy_ms =
 	    part->busy_ms + (part->open ? now - part->busy_since : 0);
 	out->self = part->self;
@@ -336,7 +350,7 @@ static enum err parts_check(const struct job_saved *s, struct span range,
 		const uint64_t before = done.total;
 
 		good = is_amount(p[i].expected) && is_amount(p[i].next) &&
-		       is_amount(p[i].weight) &&
+		       is_amount(p[i].weight) && is_amount(p[i].all_expected) &&
 		       borders_add(&p[i].did, range, &done, NULL) &&
 		       ((!open && !p[i].did.n) ||
 			done.total - before == p[i].hashes) &&
@@ -473,6 +487,14 @@ static struct part *restore_part(struct job *job, const struct saved_part *s)
 	part->pieces = s->pieces;
 	part->weight = s->weight;
 	part->checks = s->checks;
+	part->ever = (struct evidence_total){
+	    .e = {.expected = s->all_expected, .reported = s->all_shares},
+	    .hashes = s->all_hashes,
+	    .rescanned = s->all_rescanned,
+	    .pieces = s->all_pieces,
+	    .checks = s->all_checks,
+	    .failures = s->all_failures,
+	};
 	part->busy_ms = s->busy_ms;
 	part->self = node_id_eq(&part->id, &job->jobs->self);
 	part->dropped = s->dropped;

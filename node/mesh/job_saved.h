@@ -19,6 +19,10 @@ struct saved_part {
 	char *why;
 	double weight;
 	uint64_t checks;
+	/* Of an ended job: the totals of all jobs until then. */
+	double all_expected;
+	uint64_t all_hashes, all_shares, all_rescanned, all_pieces, all_checks,
+	    all_failures;
 };
 
 struct saved_unit {

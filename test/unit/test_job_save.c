@@ -12,7 +12,6 @@
 #include <cmocka.h>
 
 #include "node/lab/world.h"
-#include "test/support/job_text.h"
 
 #define S UINT64_C(1000000)
 #define MH 1e6
@@ -26,7 +25,6 @@ static char *shown(struct world *w, const char *id)
 
 	assert_int_equal(
 	    jobs_info(w->jobs, id, JOB_UNITS, w->now_us / 1000, &a, &info), OK);
-	job_info_drop_ever(&info);
 	info.rate = info.workers = 0;
 	info.eta_s = 0;
 	fields_to_json(&job_info_message, &info, &b);

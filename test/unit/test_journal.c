@@ -19,7 +19,6 @@
 #include "node/mesh/job.h"
 #include "node/mesh/job_save.h"
 #include "node/mesh/journal_check.h"
-#include "test/support/job_text.h"
 #include "test/support/temp.h"
 
 #define CAP "hash/sha256d"
@@ -312,11 +311,20 @@ static char *shown(const char *id)
 
 	assert_int_equal(jobs_info(rig.jobs, id, JOB_UNITS, now(), &a, &info),
 			 OK);
-	job_info_drop_ever(&info);
 	info.rate = 0;
 	info.eta_s = 0;
-	if (!strcmp(info.state, "running"))
+	if (!strcmp(info.state, "running")) {
+		struct job_peer *p = info.by_peer.items;
+
 		info.seconds = 0;
+		/* What peers did in other jobs is saved at its end. */
+		for (size_t i = 0; i < info.by_peer.n; i++) {
+			p[i].all_hashes = p[i].all_expected = 0;
+			p[i].all_shares = p[i].all_failures = 0;
+			p[i].all_rescanned = p[i].all_pieces = 0;
+			p[i].all_checks = 0;
+		}
+	}
 	fields_to_json(&job_info_message, &info, &b);
 	char *text = xstrdup(buf_str(&b));
 	buf_release(&b);
