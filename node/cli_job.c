@@ -37,7 +37,7 @@ struct submit_opts {
 	const char *header, *range, *target;
 	bool all, watch;
 	struct opt_u64 wait, check;
-	const char *backup;
+	const char *backup, *replicas;
 };
 static const struct opt submit_opts[] = {
     {.flag = "header",
@@ -78,6 +78,12 @@ static const struct opt submit_opts[] = {
      .max = 1000,
      .offset = offsetof(struct submit_opts, check),
      .help = "of one core here, to scan work of others again [5%]"},
+    {.flag = "replicas",
+     .type = OPT_TEXT,
+     .meta = "auto|N",
+     .offset = offsetof(struct submit_opts, replicas),
+     .help = "units of unknown peers are done N times, 1 to 8, by "
+	     "different peers [auto: a sample, at most 2 % of the work]"},
     {.flag = "backup",
      .type = OPT_TEXT,
      .meta = "PEER",
@@ -113,6 +119,18 @@ static enum err read_header(const char *text, uint8_t out[HEADER_SIZE],
 	return e;
 }
 
+/* 0 is auto. */
+static bool read_replicas(const char *text, uint64_t *out)
+{
+	*out = 0;
+	if (!text || !strcmp(text, "auto"))
+		return true;
+	if (text[0] < '1' || text[0] > '0' + TERMS_REPLICAS_MAX || text[1])
+		return false;
+	*out = (uint64_t)(text[0] - '0');
+	return true;
+}
+
 static enum err read_spec(const struct submit_opts *o, struct search_spec *out,
 			  struct buf *why)
 {
@@ -130,6 +148,13 @@ static enum err read_spec(const struct submit_opts *o, struct search_spec *out,
 	e = read_header(o->header, out->header, why);
 	if (e)
 		return e;
+	if (!read_replicas(o->replicas, &out->terms.replicas)) {
+		buf_printf(why,
+			   "--replicas takes auto, or a number from 1 to "
+			   "%d",
+			   TERMS_REPLICAS_MAX);
+		return ERR_INPUT;
+	}
 	if (o->range &&
 	    !opt_read_range(o->range, NONCES - 1, &out->start, &out->end)) {
 		buf_add_str(why, "--range takes A-B with 0 <= A <= B <= "
