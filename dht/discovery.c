@@ -75,6 +75,13 @@ static bool on_cert(void *arg, const struct record *r)
 	return d->stopping || !d->o.cert_ok || d->o.cert_ok(d->o.arg, r);
 }
 
+static void on_refused(void *arg, const struct record *r, uint64_t ahead_ms)
+{
+	struct discovery *d = arg;
+	if (!d->stopping && d->o.refused)
+		d->o.refused(d->o.arg, r, ahead_ms);
+}
+
 static void on_own(void *arg, uint64_t seq)
 {
 	struct discovery *d = arg;
@@ -159,6 +166,7 @@ static void start_records(struct discovery *d)
 	    .record = on_record,
 	    .expired = on_expired,
 	    .cert_ok = on_cert,
+	    .refused = on_refused,
 	    .own = on_own,
 	};
 	d->publisher = publisher_new(&p);

@@ -54,6 +54,10 @@ struct discovery_options {
 	void (*beacon)(void *arg, const struct beacon_news *n);
 	/* The certificate of a record; true in `public`. */
 	bool (*cert_ok)(void *arg, const struct record *r);
+	/* A record that its node signed was not taken: it was issued so far
+	 * ahead of our clock, or (0) its certificate is not valid here. NULL:
+	 * nobody asks. */
+	void (*refused)(void *arg, const struct record *r, uint64_t ahead_ms);
 	/* A sequence number was issued: store it. */
 	void (*issued)(void *arg, uint64_t seq);
 };

@@ -280,12 +280,16 @@ static void judge(struct topic *t, const struct keyset *keys, const uint8_t *p,
 		log_every(&gate, 10000, LOG_DEBUG, "dht",
 			  "record refused topic=%s fault=%d bytes=%zu", t->name,
 			  fault, n);
+		if (fault == RECORD_AHEAD && f->o.refused)
+			f->o.refused(f->o.arg, &r, r.seq - now);
 	} else if (!memcmp(r.node, identity_id(f->o.me)->b, sizeof(r.node))) {
 		see(f, mark);
 		if (f->o.own)
 			f->o.own(f->o.arg, r.seq);
 	} else if (f->o.cert_ok && !f->o.cert_ok(f->o.arg, &r)) {
 		f->o.counters->bad_cert++;
+		if (f->o.refused)
+			f->o.refused(f->o.arg, &r, 0);
 	} else {
 		judge_known(t, &r, mark, now);
 	}

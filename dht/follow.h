@@ -37,6 +37,9 @@ struct follower_options {
 	void (*record)(void *arg, const char *topic, const struct record *r);
 	void (*expired)(void *arg, const char *topic, const struct node_id *id);
 	bool (*cert_ok)(void *arg, const struct record *r);
+	/* Signed by its node, and yet not taken: ahead_ms of our clock, or 0
+	 * for its certificate. NULL: nobody asks. */
+	void (*refused)(void *arg, const struct record *r, uint64_t ahead_ms);
 	void (*own)(void *arg, uint64_t seq); /* a valid record of ours */
 };
 

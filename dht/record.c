@@ -275,11 +275,11 @@ static enum record_fault judge_plain(const uint8_t *plain, size_t n,
 	memcpy(id.b, r.node, sizeof(id.b));
 	if (!node_id_verify(&id, RECORD_PURPOSE, parts, HN_COUNT(parts), plain))
 		return RECORD_BAD_SIGNATURE;
+	*out = r;
 	if (r.seq > now_ms && r.seq - now_ms > RECORD_AHEAD_MS)
 		return RECORD_AHEAD;
 	if (r.seq <= now_ms && now_ms - r.seq >= r.life_ms)
 		return RECORD_EXPIRED;
-	*out = r;
 	return RECORD_OK;
 }
 

@@ -111,8 +111,9 @@ enum record_fault {
 
 /*
  * Opens, checks signature, version, mesh, topic, times (now = our wall clock,
- * ms), counts; *out lives in the arena and is set only when all is well. The
- * certificate is the caller's to check, and so is the sequence.
+ * ms), counts; *out lives in the arena and is set only when all is well, or
+ * all but the time (RECORD_AHEAD, RECORD_EXPIRED). The certificate is the
+ * caller's to check, and so is the sequence.
  */
 enum record_fault record_judge(const uint8_t *p, size_t n,
 			       const struct mesh_keys *k,

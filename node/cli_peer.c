@@ -189,6 +189,46 @@ static void show_stats(const struct peers_list *l)
 			out_note("%s: %s", p[i].name, p[i].trust_why);
 }
 
+/* The connections, as they are now. */
+static void show_links(const struct peers_list *l)
+{
+	static const char *const heads[] = {"PEER",  "PATH",   ">RTT",
+					    ">LOSS", ">IN",    ">OUT",
+					    ">UP",   ">CLOCK", "ADDRESS"};
+	struct table *t = table_new(heads, HN_COUNT(heads), false);
+	const struct peer_info *p = l->peers.items;
+
+	for (size_t i = 0; i < l->peers.n; i++) {
+		struct buf rtt = {0}, in = {0}, to = {0}, up = {0};
+
+		if (!p[i].session_ms)
+			continue;
+		out_us(&rtt, p[i].rtt_us);
+		out_bytes(&in, p[i].bytes_in);
+		out_bytes(&to, p[i].bytes_out);
+		out_age(&up, p[i].session_ms);
+		table_cell(t, PLAIN, "%s", or_dash(p[i].name));
+		table_cell(t, PLAIN, "%s", or_dash(p[i].path));
+		table_cell(t, PLAIN, "%s", buf_str(&rtt));
+		if (p[i].sent)
+			table_cell(t, PLAIN, "%.2f %%",
+				   100.0 * (double)p[i].resent /
+				       (double)p[i].sent);
+		else
+			table_cell(t, PLAIN, "-");
+		table_cell(t, PLAIN, "%s", buf_str(&in));
+		table_cell(t, PLAIN, "%s", buf_str(&to));
+		table_cell(t, PLAIN, "%s", buf_str(&up));
+		table_cell(t, PLAIN, "%+.1f s", (double)p[i].clock_ms / 1000);
+		table_cell(t, PLAIN, "%s", or_dash(p[i].address));
+		buf_release(&rtt);
+		buf_release(&in);
+		buf_release(&to);
+		buf_release(&up);
+	}
+	table_print(t);
+}
+
 static bool only_self(const struct peers_list *l)
 {
 	const struct peer_info *p = l->peers.items;
@@ -199,7 +239,7 @@ static bool only_self(const struct peers_list *l)
 	return true;
 }
 
-enum columns { USUAL, WIDE, STATS };
+enum columns { USUAL, WIDE, STATS, LINKS };
 
 static int list_peers(struct cli *c, const char *method,
 		      const struct peers_query *q, enum columns columns,
@@ -216,6 +256,8 @@ static int list_peers(struct cli *c, const char *method,
 		out_message(&peers_list_message, reply);
 	else if (columns == STATS)
 		show_stats(reply);
+	else if (columns == LINKS)
+		show_links(reply);
 	else
 		show_peers(reply, columns == WIDE);
 	return 0;
@@ -223,7 +265,7 @@ static int list_peers(struct cli *c, const char *method,
 
 struct peers_opts {
 	const char *topic;
-	bool wide, stats;
+	bool wide, stats, links;
 	struct opt_u64 wait;
 };
 #define WAIT_OPT(struct_) \
@@ -250,6 +292,10 @@ static const struct opt peers_opts[] = {
      .type = OPT_BOOL,
      .offset = offsetof(struct peers_opts, stats),
      .help = "what this node thinks of each as a worker, and why"},
+    {.flag = "links",
+     .type = OPT_BOOL,
+     .offset = offsetof(struct peers_opts, links),
+     .help = "the connection to each: path, round trip, loss, bytes"},
     WAIT_OPT(struct peers_opts),
 };
 
@@ -261,9 +307,10 @@ static int run_peers(struct cli *c)
 	const struct peers_list *l;
 
 	int code = list_peers(c, "peers.list", &q,
-			      o->stats	? STATS
-			      : o->wide ? WIDE
-					: USUAL,
+			      o->stats	 ? STATS
+			      : o->links ? LINKS
+			      : o->wide	 ? WIDE
+					 : USUAL,
 			      &l);
 	if (code || c->cfg.json || !only_self(l))
 		return code;

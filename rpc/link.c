@@ -884,6 +884,11 @@ bool link_peer_uid(const struct link *l, uint64_t *uid)
 	return true;
 }
 
+bool link_tcp(const struct link *l, struct link_tcp *out)
+{
+	return l->fd >= 0 && link_fd_tcp(l->fd, out);
+}
+
 bool link_was_reset(const struct link *l)
 {
 	return l->reset;

@@ -104,6 +104,13 @@ void link_close(struct link *l);
 const struct link_addr *link_peer(const struct link *l);
 /* The user at the other end of a local socket; false when not known. */
 bool link_peer_uid(const struct link *l, uint64_t *uid);
+/* What the kernel knows of a TCP connection, since it began; false where it
+ * tells nothing (local sockets, descriptors that nng hides). */
+struct link_tcp {
+	uint64_t rtt_us;       /* smoothed round trip */
+	uint64_t sent, resent; /* segments; resent: lost on the way, or late */
+};
+bool link_tcp(const struct link *l, struct link_tcp *out);
 /* The peer dropped it with our bytes unread, as far as we could see. */
 bool link_was_reset(const struct link *l);
 bool link_is_watched(const struct link *l); /* LINK_AUTO found a descriptor */

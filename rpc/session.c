@@ -757,6 +757,11 @@ void session_bytes(const struct session *s, uint64_t *in, uint64_t *out)
 	*out = s->out_bytes;
 }
 
+bool session_tcp(const struct session *s, struct link_tcp *out)
+{
+	return s->link && !s->control && link_tcp(s->link, out);
+}
+
 void session_set_user(struct session *s, void *user)
 {
 	s->user = user;

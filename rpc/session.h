@@ -206,6 +206,9 @@ uint64_t session_rtt_us(const struct session *s);
 uint64_t session_since_ms(const struct session *s); /* loop_ms when up */
 uint64_t session_heard_ms(const struct session *s); /* last bytes */
 void session_bytes(const struct session *s, uint64_t *in, uint64_t *out);
+struct link_tcp;
+bool session_tcp(const struct session *s,
+		 struct link_tcp *out); /* rpc/link.h */
 /* Measures one round trip at the session layer now; done once. */
 typedef void (*session_ping_fn)(void *arg, enum err e, uint64_t us);
 void session_ping(struct session *s, session_ping_fn done, void *arg);

@@ -236,6 +236,13 @@ static bool on_cert(void *arg, const struct record *r)
 	return !e;
 }
 
+static void on_refused(void *arg, const struct record *r, uint64_t ahead_ms)
+{
+	struct mesh *m = arg;
+
+	peers_refused(m->peers, r, ahead_ms);
+}
+
 static void on_issued(void *arg, uint64_t seq)
 {
 	struct mesh *m = arg;
@@ -273,6 +280,7 @@ enum err mesh_discover(struct mesh *m, uint16_t port, struct buf *why)
 	    .expired = on_expired,
 	    .beacon = on_beacon,
 	    .cert_ok = on_cert,
+	    .refused = on_refused,
 	    .issued = on_issued,
 	};
 

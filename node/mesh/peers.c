@@ -13,6 +13,7 @@
 
 #include <sodium.h>
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,6 +162,7 @@ void peer_remove(struct peer *q)
 	texts_clear(&q->topics);
 	texts_clear(&q->wants);
 	free(q->why);
+	free(q->refused);
 	free(q->software);
 	free(q->cpu);
 	peer_probe_stop(q);
@@ -471,6 +473,7 @@ void peers_record(struct peers *p, const char *topic, const struct record *r)
 	if (!q || membership_excludes(p->m->membership, id))
 		return;
 	peer_heard(q);
+	text_set(&q->refused, NULL, 0);
 	bool fresh = peer_new_boot(q, r->boot_id);
 	if (q->state == PEER_LEFT)
 		peer_set_state(q, PEER_KNOWN, NULL);
@@ -486,6 +489,30 @@ void peers_record(struct peers *p, const char *topic, const struct record *r)
 		peer_bootstrap(q);
 	peer_consider(q, fresh);
 	topics_news(p->m->topics, topic);
+}
+
+/* It stands in the list, so that people can find out why it does nothing. */
+void peers_refused(struct peers *p, const struct record *r, uint64_t ahead_ms)
+{
+	const struct node_id *id = (const void *)r->node;
+	struct buf why = {0};
+
+	if (p->stopping || node_id_eq(id, identity_id(p->m->me)))
+		return;
+	struct peer *q = peer_get_or_add(p, id, PEER_FROM_DHT);
+	if (!q)
+		return;
+	if (ahead_ms)
+		buf_printf(&why,
+			   "its announcement is %" PRIu64
+			   " minutes ahead of our clock: set the clock that is "
+			   "wrong, there or here",
+			   (ahead_ms + 30000) / 60000);
+	else
+		buf_add_str(&why, "its certificate is not valid in this mesh: "
+				  "it needs a new invite");
+	text_set(&q->refused, buf_str(&why), 190);
+	buf_release(&why);
 }
 
 void peers_expired(struct peers *p, const char *topic, const struct node_id *id)

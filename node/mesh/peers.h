@@ -48,6 +48,8 @@ void peers_clear(struct peers *p, const char *why);
 /* --- news --- */
 
 void peers_record(struct peers *p, const char *topic, const struct record *r);
+/* Signed by that node, but not taken: see discovery_options.refused. */
+void peers_refused(struct peers *p, const struct record *r, uint64_t ahead_ms);
 void peers_expired(struct peers *p, const char *topic,
 		   const struct node_id *id);
 void peers_beacon(struct peers *p, const struct beacon_news *n);

@@ -40,6 +40,7 @@ struct peer {
 	enum peer_state state;
 	enum peer_source source;
 	char *why;	   /* of retry, lost, dropped; NULL */
+	char *refused;	   /* why its records are not taken; NULL: they are */
 	uint64_t heard_ms; /* loop_ms; 0: never in this run */
 	uint64_t made_ms;  /* loop_ms */
 	bool user;	   /* dialled by a person: never forgotten */

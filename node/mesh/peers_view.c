@@ -7,6 +7,7 @@
 #include "node/mesh/membership.h"
 #include "node/mesh/skew.h"
 #include "node/mesh/topics.h"
+#include "rpc/link.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -114,7 +115,7 @@ static void row_of(const struct peer *q, uint64_t now, struct arena *a,
 	    .cores = q->cores,
 	    .ram_mib = q->ram_mib,
 	    .record_seq = q->record_seq,
-	    .why = arena_text(a, q->why),
+	    .why = arena_text(a, q->why ? q->why : q->refused),
 	    .source = arena_text(a, source_str(q->source)),
 	    .topics = texts_copy(&q->topics, a),
 	};
@@ -135,6 +136,11 @@ static void row_of(const struct peer *q, uint64_t now, struct arena *a,
 		r->session_ms = now - session_since_ms(q->session);
 		session_bytes(q->session, &r->bytes_in, &r->bytes_out);
 		r->clock_ms = q->clock_ms;
+		struct link_tcp tcp;
+		if (session_tcp(q->session, &tcp)) {
+			r->sent = tcp.sent;
+			r->resent = tcp.resent;
+		}
 		if (session_heard_ms(q->session) > last)
 			last = session_heard_ms(q->session);
 	} else if (q->address.n)

@@ -240,6 +240,10 @@ static const struct field peer_info_fields[] = {
     FIELD_U64(struct peer_info, fails, 0, "failures, faded"),
     FIELD_U64(struct peer_info, measured, 0,
 	      "H/s at work for us; what it claims is in offers"),
+    FIELD_U64(struct peer_info, sent, 0,
+	      "TCP segments sent in the session; 0: not known"),
+    FIELD_U64(struct peer_info, resent, 0,
+	      "of them again: lost on the way, or late"),
 };
 const struct message peer_info_message =
     MESSAGE("peer_info", struct peer_info, peer_info_fields);

@@ -210,6 +210,7 @@ struct peer_info { /* a row of `hnode peers` */
 	uint64_t until_ms; /* of a quarantine, from now */
 	uint64_t units, fails; /* faded counts */
 	uint64_t measured;     /* H/s at work for us; 0: not yet */
+	uint64_t sent, resent; /* TCP segments of the session; 0: not known */
 };
 struct peers_query { /* peers.list and peers.find */
 	char *topic; /* NULL: all */
