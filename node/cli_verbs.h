@@ -27,6 +27,9 @@ extern const struct verb verb_db_check, verb_db_backup;
 /* cli_receipt.c */
 extern const struct verb verb_receipt_list, verb_receipt_show,
     verb_receipt_verify, verb_credits;
+/* cli_trust.c */
+extern const struct verb verb_evidence_list, verb_evidence_show,
+    verb_evidence_verify, verb_evidence_add, verb_evidence_fetch, verb_pardon;
 /* cli_bench.c */
 extern const struct verb verb_bench_hash, verb_bench_rpc, verb_bench_peer;
 

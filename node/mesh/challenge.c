@@ -59,6 +59,7 @@ static void challenge_free(struct jobs *j, struct challenge *c)
 	if (c->check)
 		j->trusts.nscanned--;
 	c->trust->challenge = NULL;
+	j->trusts.due = 0; /* for the next one */
 	free(c->answer);
 	free(c);
 }
@@ -203,7 +204,7 @@ bool challenge_scanned(struct jobs *j, uint64_t check_id, enum err e,
 		return false;
 	c->check = 0;
 	j->trusts.nscanned--;
-	j->trusts.due = 0;
+	j->trusts.due = 0; /* others waited for the device */
 	if (e || !shares_true(j, c, shares, n)) {
 		rest(c, BUSY_REST_MS, now);
 		challenge_free(j, c);
@@ -320,7 +321,7 @@ static void conclude(struct jobs *j, struct challenge *c, enum err e,
 	const struct challenge was = *c;
 	struct worker *w = worker_of(j, c->trust);
 
-	rest(c, e ? BUSY_REST_MS : REST_MS, now);
+	rest(c, e == ERR_BUSY ? BUSY_REST_MS : REST_MS, now);
 	challenge_free(j, c);
 	if (!w || w->bad || was.ours_is_wrong)
 		return;

@@ -17,6 +17,7 @@
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
 #include "node/mesh/replay.h"
+#include "node/mesh/service_trust.h"
 #include "node/mesh/skew.h"
 #include "node/mesh/standing.h"
 #include "node/mesh/start.h"
@@ -65,6 +66,8 @@ const struct store_schema *mesh_schema(size_t *n)
 		all[count++] = journal_schema[i];
 	for (size_t i = 0; i < ledger_schema_count; i++)
 		all[count++] = ledger_schema[i];
+	for (size_t i = 0; i < evidence_schema_count; i++)
+		all[count++] = evidence_schema[i];
 	for (size_t i = 0; i < standing_schema_count; i++)
 		all[count++] = standing_schema[i];
 	for (size_t i = 0; i < backup_schema_count; i++)

@@ -187,6 +187,8 @@ void service_receipt_load(struct mesh *m, void (*done)(void *arg, enum err e,
 						       const char *text));
 void service_receipt_up(struct mesh *m, struct session *s);
 void service_receipt_down(struct mesh *m, struct session *s);
+/* Is that a node of our owner? A node without an owner has no other. */
+bool service_receipt_ours(const struct mesh *m, const struct session *s);
 /* May this caller have this lease worked on? Asked once, last of all: what it
  * refuses (a replay; more than credit.limit owed) has failed when it returns
  * false. */

@@ -16,5 +16,6 @@ extern const struct rpc_method service_job_methods[];
 extern const struct rpc_method service_hash_methods[];
 extern const struct rpc_method service_receipt_methods[];
 extern const struct rpc_method backup_methods[];
+extern const struct rpc_method service_trust_methods[];
 
 #endif

@@ -91,6 +91,8 @@ void peers_list(const struct peers *p, const struct peers_query *q,
 		struct arena *a, struct peers_list *out);
 size_t peers_count(const struct peers *p); /* nodes known, without us */
 size_t peers_sessions(const struct peers *p);
+void peers_each_session(const struct peers *p,
+			void (*fn)(struct session *s, void *arg), void *arg);
 size_t peers_in_topic(const struct peers *p, const char *topic);
 /* For a newcomer: addresses of nodes we have sessions with. */
 void peers_introduce(const struct peers *p, struct arena *a, size_t max,

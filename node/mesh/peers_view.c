@@ -287,6 +287,14 @@ size_t peers_sessions(const struct peers *p)
 	return n;
 }
 
+void peers_each_session(const struct peers *p,
+			void (*fn)(struct session *s, void *arg), void *arg)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->items[i]->session)
+			fn(p->items[i]->session, arg);
+}
+
 size_t peers_in_topic(const struct peers *p, const char *topic)
 {
 	size_t n = 0;

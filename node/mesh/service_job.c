@@ -16,6 +16,7 @@
 #include "node/mesh/kind.h"
 #include "node/mesh/ledger.h"
 #include "node/mesh/service_hash.h"
+#include "node/mesh/service_trust.h"
 #include "node/mesh/standing.h"
 
 #include <sodium.h>
@@ -145,6 +146,8 @@ static void op_peer_bad(void *arg, const struct node_id *id,
 
 	journal_dropped(s->m->journal);
 	ledger_dropped(s->m->ledger, id);
+	if (proof)
+		service_trust_caught(s->m, id, proof);
 	log_warn("work", "%s dropped: %s; its units are done again peer=%s",
 		 node_str(id), why, node_str(id));
 	b->m = s->m;

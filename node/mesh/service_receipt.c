@@ -53,6 +53,17 @@ static void know_ourselves(struct mesh *m)
 	ledger_set_owner(m->ledger, owner.b, m->membership->mesh_id);
 }
 
+bool service_receipt_ours(const struct mesh *m, const struct session *s)
+{
+	const struct bytes cert = {m->membership->cert.p,
+				   m->membership->cert.n};
+	struct node_id ours, theirs;
+
+	owner_of_cert(cert, identity_id(m->me), &ours);
+	owner_of(s, &theirs);
+	return node_id_eq(&ours, &theirs);
+}
+
 /* The call half */
 
 struct call { /* of ours */

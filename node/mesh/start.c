@@ -15,6 +15,7 @@
 #include "node/mesh/membership.h"
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
+#include "node/mesh/service_trust.h"
 #include "node/mesh/standing.h"
 #include "node/mesh/topics.h"
 
@@ -274,7 +275,7 @@ static enum err make_rpc(struct mesh *m)
 	    service_node_methods, service_owner_methods,
 	    service_mesh_methods, service_job_methods,
 	    service_hash_methods, service_receipt_methods,
-	    backup_methods,
+	    backup_methods,	  service_trust_methods,
 	};
 	struct rpc_options o = {
 	    .hub = {.loop = m->loop,
@@ -406,10 +407,12 @@ static void on_scores_loaded(void *arg, enum err e, const char *text)
 
 	if (m->stopping)
 		return;
-	if (e)
+	if (e) {
 		finish_unread(m, e, text);
-	else
-		journal_load(m->journal, on_jobs_loaded, m);
+		return;
+	}
+	service_trust_tidy(m);
+	journal_load(m->journal, on_jobs_loaded, m);
 }
 
 static void on_invites_loaded(void *arg, enum err e, const char *text)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Probes find a cheat while no job is open; what it signed convicts it.
+
+The cheat is wire.py, which shares no line with hnode. The evidence is looked
+at by a command that has no node, and by a node that never met the cheat."""
+
+import json
+import time
+
+import support
+import wire
+from support import CAP, until
+
+
+def half(start, end, bits, shares):
+    return [n for n in shares() if (n - start >> bits + 2) % 2]
+
+
+class Evidence(support.MeshTest):
+    def peer(self, node, how):
+        peer = wire.Worker(node.port, bytes.fromhex(node.id), CAP, 200000,
+                           how)
+        self.addCleanup(peer.close)
+        return peer
+
+    def row(self, node, peer):
+        return node.peers().get(peer.key.public.hex()) or {}
+
+    def until_trust(self, node, peer, state):
+        until(lambda: self.row(node, peer).get("trust") == state, 30,
+              lambda: f"not {state}: {self.row(node, peer)}\n{node.tail()}")
+        return self.row(node, peer)
+
+    def verify(self, file, code=0):
+        """Without any node, and without a place for one."""
+        return self.ok(support.run("evidence", "verify", file,
+                                   dir="/nonexistent"), code)
+
+    def test_from_a_probe_to_a_third_node(self):
+        s = self.start("--no-dht", "--probe-interval", "1s")
+        honest = self.peer(s, lambda start, end, bits, shares: shares())
+        cheat = self.peer(s, half)
+
+        # The honest one answers the same probes.
+        row = self.until_trust(s, cheat, "barred")
+        self.assertEqual(row["score"], 0)
+        self.assertEqual(row["state"], "dropped")
+        self.assertIn("of a probe", row["why"])
+        until(lambda: self.row(s, honest)["score"] > 600, 20)
+        self.assertEqual(s.status()["barred"], 1)
+        # A probe is like any unit: nothing in it says what it is.
+        self.assertTrue(all(a < b for a, b in cheat.units + honest.units))
+
+        listed = until(lambda: s.json("evidence", "list")["rows"], 10)
+        self.assertEqual(len(listed), 1)
+        self.assertEqual(listed[0]["node"], cheat.key.public.hex())
+        self.assertEqual(listed[0]["source"], "here")
+        doc = s.json("evidence", "show", listed[0]["id"][:8])
+        file = self.path("evidence.json", json.dumps(doc))
+        r = self.verify(file)
+        self.assertIn("does not list nonce", r.out)
+        self.assertIn(cheat.key.public.hex(), r.out)
+
+        # What Python says of the same document.
+        text = bytes.fromhex(doc["answer"])
+        self.assertTrue(wire.verify(cheat.key.public,
+                                    b"hnode answer 1\0" + text,
+                                    bytes.fromhex(doc["sig"])))
+        bits, header = text[-33], text[-137:-57]
+        nonce = doc["nonce"]
+        self.assertNotIn(nonce, doc["shares"])
+        self.assertEqual(wire.shares_of(header, nonce, nonce + 1, bits),
+                         [nonce])
+
+        # Changed anywhere, it proves nothing.
+        for change in ({"nonce": nonce + 1},
+                       {"shares": doc["shares"][1:]},
+                       {"shares": sorted(doc["shares"] + [nonce])},
+                       {"worker": honest.key.public.hex()},
+                       {"lie": "false-share"},
+                       {"sig": doc["sig"][:-2] + "00"
+                        if doc["sig"][-2:] != "00" else doc["sig"][:-2]
+                        + "01"},
+                       {"version": 2}):
+            bad = self.path("bad.json", json.dumps({**doc, **change}))
+            r = self.verify(bad, 1)
+            self.assertIn("no proof", r.err)
+        self.verify(self.path("bad.json", json.dumps(doc)[:-9]), 1)
+
+        # A third node that never met it refuses it from now on.
+        third = self.start("--no-dht")
+        self.ok(third.cli("dial", s.address))
+        got = third.json("evidence", "fetch", s.id)
+        self.assertEqual((got["held"], got["refused"], len(got["rows"])),
+                         (1, 0, 1))
+        self.assertTrue(got["rows"][0]["fresh"])
+        self.assertEqual(third.status()["barred"], 1)
+        with self.assertRaises(wire.Closed):
+            wire.Peer(third.port, bytes.fromhex(third.id), key=cheat.key)
+        # And so does one that was given the file.
+        fourth = self.start("--no-dht")
+        r = self.ok(fourth.cli("evidence", "add", file))
+        self.assertIn("no work for", r.out)
+        r = fourth.cli("evidence", "add", bad)
+        self.assertEqual(r.code, 1)
+        with self.assertRaises(wire.Closed):
+            wire.Peer(fourth.port, bytes.fromhex(fourth.id), key=cheat.key)
+
+        # Not forgotten by a node that dies.
+        s.kill()
+        s = self.start("--no-dht", dir=s.dir)
+        self.assertEqual(s.status()["barred"], 1)
+        with self.assertRaises(wire.Closed):
+            wire.Peer(s.port, bytes.fromhex(s.id), key=cheat.key)
+        self.assertEqual(len(s.json("evidence", "list")["rows"]), 1)
+        # But pardoned by a person.
+        self.ok(s.cli("pardon", cheat.key.public.hex()))
+        self.assertEqual(s.status()["barred"], 0)
+        wire.Peer(s.port, bytes.fromhex(s.id), key=cheat.key).close()
+
+    def test_quarantine_and_the_way_back(self):
+        """One that says nothing gets no work, and then some again."""
+        s = self.start("--no-dht", "--probe-interval", "1s",
+                       "--probe-timeout", "1s", "--quarantine", "3s")
+        mute = [True]
+        peer = self.peer(s, lambda start, end, bits, shares:
+                         None if mute[0] else shares())
+        row = self.until_trust(s, peer, "quarantined")
+        self.assertIn("did not answer a probe", row["trust_why"])
+        self.assertGreaterEqual(row["fails"], 3)
+        self.assertLess(row["score"], 300)
+        self.assertLessEqual(row["until_ms"], 3000)
+        self.assertEqual(s.status()["quarantined"], 1)
+        self.assertEqual(s.status()["word"], "healthy")
+        r = self.ok(s.cli("peers", "--stats"))
+        self.assertIn("quarantined", r.out)
+        mute[0] = False
+        began = time.monotonic()
+        row = self.until_trust(s, peer, "trusted")
+        print(f"trusted again after {time.monotonic() - began:.1f} s",
+              flush=True)
+        self.assertIsNone(row["trust_why"])
+        self.assertIn("probes right", row["reasons"])
+
+
+if __name__ == "__main__":
+    support.main()
