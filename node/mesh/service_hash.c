@@ -35,6 +35,8 @@
 #define SHARES_CHUNK 4096u	 /* of one progress message */
 #define PROGRESS_MAX (32u << 10) /* packed: up to 5 bytes a share */
 #define UNITS_PER_SESSION 8
+#define HEAR_MS 5000 /* for the rest of a lie */
+#define HEARD_SHARES (1u << 17)
 #define UNITS_PER_PEER 16 /* of all its sessions */
 #define UNITS_MAX 512	  /* of all peers */
 #define AHEAD_S 120u	  /* how long a peer's units may take us, but for one */
@@ -107,9 +109,12 @@ struct unit {
 	struct scan_work work;
 	uint64_t below;
 	struct answer answer;
-	struct rpc_stream *st;	/* remote */
-	struct asic_scan *scan; /* ours */
-	struct buf shares;	/* of a check, or a peer's lease */
+	struct rpc_stream *st;	     /* remote */
+	struct asic_scan *scan;	     /* ours */
+	struct buf shares;	     /* of a check, or a peer's lease */
+	service_hash_heard_fn heard; /* closed, but its end is waited for */
+	void *heard_arg;
+	struct loop_timer *late;
 };
 
 struct serving;
@@ -169,6 +174,8 @@ static void unit_free(struct unit *u)
 	struct service_hash *s = u->m->service_hash;
 
 	DL_DELETE(s->units, u);
+	if (u->late)
+		loop_timer_free(u->late);
 	buf_release(&u->shares);
 	free(u);
 	maybe_stopped(s);
@@ -198,12 +205,14 @@ static void unit_progress(struct unit *u, uint64_t below,
 {
 	struct mesh *m = u->m;
 
-	if (u->closed)
+	if (u->closed && (!u->heard || u->answer.shares + n > HEARD_SHARES))
 		return;
 	u->below = below;
 	answer_add(&u->answer, shares, n);
 	if (u->st)
 		buf_add(&u->shares, shares, n * sizeof(*shares));
+	if (u->closed)
+		return;
 	jobs_progress(m->jobs, u->id, below, shares, n, now_of(m));
 	service_job_kick(m);
 }
@@ -228,8 +237,8 @@ static bool answer_good(const struct unit *u, const struct hash_searched *r)
 			      HN_COUNT(t.parts), r->sig);
 }
 
-/* The evidence, and what its receipt will be about. */
-static void keep_answer(const struct unit *u, const struct hash_searched *r)
+/* The evidence, and what its receipt will be about; or what a liar signed. */
+static void keep_answer(struct unit *u, const struct hash_searched *r)
 {
 	struct answer_text t;
 	struct buf text = {0};
@@ -246,8 +255,25 @@ static void keep_answer(const struct unit *u, const struct hash_searched *r)
 	    .nshares = u->shares.n / sizeof(uint32_t),
 	};
 
-	service_receipt_answered(u->m, &a);
+	if (u->heard) {
+		const service_hash_heard_fn heard = u->heard;
+
+		u->heard = NULL;
+		heard(u->heard_arg, &a);
+	} else {
+		service_receipt_answered(u->m, &a);
+	}
 	buf_release(&text);
+}
+
+/* It signed nothing. */
+static void heard_nothing(struct unit *u)
+{
+	const service_hash_heard_fn heard = u->heard;
+
+	u->heard = NULL;
+	if (heard)
+		heard(u->heard_arg, NULL);
 }
 
 static void on_end(void *arg, struct rpc_stream *st, enum err e,
@@ -264,8 +290,9 @@ static void on_end(void *arg, struct rpc_stream *st, enum err e,
 			  err_name(e), log_quote(text ? text : ""));
 	else if (!answer_good(u, r))
 		e = ERR_CRYPTO;
-	else if (!u->closed)
+	else if (!u->closed || u->heard)
 		keep_answer(u, r);
+	heard_nothing(u);
 	unit_end(u, e, r ? r->hashes : 0);
 }
 
@@ -334,15 +361,73 @@ static void unit_close(struct unit *u)
 	}
 	if (u->st)
 		rpc_cancel(u->st);
+	heard_nothing(u);
 	unit_free(u);
+}
+
+/* One whose end is not told any more, but which is not cancelled yet. */
+static struct unit *find_closing(struct mesh *m, uint64_t lease_id)
+{
+	struct unit *u;
+
+	DL_FOREACH (m->service_hash->units, u)
+		if (u->id == lease_id && !u->check && u->closed && u->st)
+			return u;
+	return NULL;
+}
+
+struct closing {
+	struct mesh *m;
+	uint64_t id;
+};
+
+static void on_closing(void *arg)
+{
+	struct closing *c = arg;
+	struct unit *u = c->m->service_hash ? find_closing(c->m, c->id) : NULL;
+
+	if (u && !u->heard)
+		unit_close(u);
+	free(c);
+}
+
+static void on_late(void *arg)
+{
+	unit_close(arg);
+}
+
+bool service_hash_hear(struct mesh *m, uint64_t lease_id,
+		       service_hash_heard_fn heard, void *arg)
+{
+	struct unit *u = m->service_hash ? find_closing(m, lease_id) : NULL;
+
+	if (!u || u->heard)
+		return false;
+	u->heard = heard;
+	u->heard_arg = arg;
+	u->late = loop_timer_new(m->loop, on_late, u);
+	loop_timer_set(u->late, HEAR_MS);
+	return true;
 }
 
 void service_hash_revoke(struct mesh *m, uint64_t lease_id)
 {
 	struct unit *u = unit_find(m->service_hash, lease_id, false);
 
-	if (u)
+	if (!u)
+		return;
+	if (!u->st) {
 		unit_close(u);
+		return;
+	}
+	/* Cancelled at the end of this round: by then it is known whether its
+	 * worker is a liar, whose signature is wanted all the same. */
+	struct closing *c = HN_NEW(struct closing);
+
+	u->closed = true;
+	c->m = m;
+	c->id = lease_id;
+	loop_post(m->loop, on_closing, c);
 }
 
 /* --- re-scans, on our own device --- */

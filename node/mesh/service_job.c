@@ -125,7 +125,8 @@ static void op_rescan_cancel(void *arg, uint64_t check_id)
 struct bad_peer {
 	struct mesh *m;
 	struct node_id id;
-	bool proof;
+	bool proven;
+	struct job_proof proof; /* if so */
 	char why[200];
 };
 
@@ -134,8 +135,17 @@ static void on_peer_bad(void *arg)
 	struct bad_peer *b = arg;
 
 	if (b->m->peers && !b->m->stopping)
-		peers_drop(b->m->peers, &b->id, b->proof, b->why);
+		peers_drop(b->m->peers, &b->id, b->proven, b->why);
 	free(b);
+}
+
+/* The answer with the lie in it, or NULL: its session may end now. */
+static void on_heard(void *arg, const struct ledger_answer *answer)
+{
+	struct bad_peer *b = arg;
+
+	service_trust_answer(b->m, &b->id, &b->proof, answer);
+	loop_post(b->m->loop, on_peer_bad, b);
 }
 
 static void op_peer_bad(void *arg, const struct node_id *id,
@@ -146,14 +156,24 @@ static void op_peer_bad(void *arg, const struct node_id *id,
 
 	journal_dropped(s->m->journal);
 	ledger_dropped(s->m->ledger, id);
-	if (proof)
-		service_trust_caught(s->m, id, proof);
 	log_warn("work", "%s dropped: %s; its units are done again peer=%s",
 		 node_str(id), why, node_str(id));
 	b->m = s->m;
 	b->id = *id;
-	b->proof = proof != NULL;
+	b->proven = proof != NULL;
+	if (proof)
+		b->proof = *proof;
 	snprintf(b->why, sizeof(b->why), "%s", why);
+	if (proof && service_hash_hear(s->m, proof->lease, on_heard, b)) {
+		/* People see it at once. */
+		struct bad_peer *now = xmemdup(b, sizeof(*b));
+
+		now->proven = false;
+		loop_post(s->m->loop, on_peer_bad, now);
+		return;
+	}
+	if (proof)
+		service_trust_caught(s->m, id, proof);
 	loop_post(s->m->loop, on_peer_bad, b);
 }
 

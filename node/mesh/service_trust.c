@@ -272,13 +272,14 @@ struct caught {
 	struct node_id id;
 };
 
-static void make(struct caught *c, const struct ledger_answer *l)
+static void make(struct mesh *m, const struct job_proof *proof,
+		 const struct node_id *id, const struct ledger_answer *l)
 {
 	struct evidence_doc d = {
 	    .kind = (char *)(uintptr_t)l->kind,
 	    .answer = l->text,
 	    .shares = {(uint32_t *)(uintptr_t)l->shares, l->nshares},
-	    .nonce = c->proof.nonce,
+	    .nonce = proof->nonce,
 	};
 	struct evidence_row row;
 	struct arena a = {0};
@@ -295,31 +296,36 @@ static void make(struct caught *c, const struct ledger_answer *l)
 		e = judge(packed.p, packed.n, &a, &again, &row, &why);
 	}
 	if (!e)
-		take(c->m, &d, &row, "here", true, NULL, NULL);
+		take(m, &d, &row, "here", true, NULL, NULL);
 	else
 		log_info("work",
 			 "the lie of %s can be shown to nobody else: %s",
-			 node_str(&c->id), buf_str(&why));
+			 node_str(id), buf_str(&why));
 	buf_release(&packed);
 	buf_release(&why);
 	arena_release(&a);
+}
+
+void service_trust_answer(struct mesh *m, const struct node_id *id,
+			  const struct job_proof *proof,
+			  const struct ledger_answer *answer)
+{
+	if (m->stopping)
+		return;
+	if (answer && node_id_eq(&answer->worker, id))
+		make(m, proof, id, answer);
+	else
+		log_info("work",
+			 "the lie of %s can be shown to nobody else: it signed "
+			 "no answer with it",
+			 node_str(id));
 }
 
 static void on_answer(void *arg, const struct ledger_answer *l)
 {
 	struct caught *c = arg;
 
-	if (c->m->stopping) {
-		free(c);
-		return;
-	}
-	if (l && node_id_eq(&l->worker, &c->id))
-		make(c, l);
-	else
-		log_info("work",
-			 "the lie of %s can be shown to nobody else: it signed "
-			 "no answer with it",
-			 node_str(&c->id));
+	service_trust_answer(c->m, &c->id, &c->proof, l);
 	free(c);
 }
 

@@ -79,6 +79,11 @@ extern const struct message evidence_query_message, evidence_found_message,
 
 /* Deletes what is beyond the limits. */
 void service_trust_tidy(struct mesh *m);
+struct ledger_answer;
+/* The same with the answer at hand; NULL: it signed none. */
+void service_trust_answer(struct mesh *m, const struct node_id *id,
+			  const struct job_proof *proof,
+			  const struct ledger_answer *answer);
 /* Its lie was proven here: if its signed answer is there, a document is made,
  * kept and handed to the nodes of our owner. */
 void service_trust_caught(struct mesh *m, const struct node_id *id,

@@ -78,7 +78,12 @@ class Cheat(support.MeshTest):
         peer = self.cheat(lambda start, end, bits, shares:
                           sorted(set(shares()) | {start + 1, start + 2}))
         self.dropped(peer, r"reported nonce \d+, whose hash has not")
-        # That is proof: it is out, and does not come in again.
+        # What it signed after that is proof for everybody.
+        rows = support.until(
+            lambda: self.submitter.json("evidence", "list")["rows"], 10)
+        self.assertEqual([r["lie"] for r in rows], ["false-share"])
+        self.assertEqual(rows[0]["node"], peer.key.public.hex())
+        # It is out, and does not come in again.
         peer.thread.join(20)
         self.assertFalse(peer.thread.is_alive())
         with self.assertRaises(wire.Closed):
