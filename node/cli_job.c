@@ -9,6 +9,7 @@
 #include "node/base/json.h"
 #include "node/base/loop.h"
 #include "node/cli.h"
+#include "node/cli_terms.h"
 #include "node/cli_verbs.h"
 #include "node/mesh/job.h"
 #include "node/mesh/wire.h"
@@ -37,7 +38,8 @@ struct submit_opts {
 	const char *header, *range, *target;
 	bool all, watch;
 	struct opt_u64 wait, check;
-	const char *backup, *replicas;
+	const char *backup;
+	struct terms_opts terms;
 };
 static const struct opt submit_opts[] = {
     {.flag = "header",
@@ -78,17 +80,12 @@ static const struct opt submit_opts[] = {
      .max = 1000,
      .offset = offsetof(struct submit_opts, check),
      .help = "of one core here, to scan work of others again [5%]"},
-    {.flag = "replicas",
-     .type = OPT_TEXT,
-     .meta = "auto|N",
-     .offset = offsetof(struct submit_opts, replicas),
-     .help = "units of unknown peers are done N times, 1 to 8, by "
-	     "different peers [auto: a sample, at most 2 % of the work]"},
     {.flag = "backup",
      .type = OPT_TEXT,
      .meta = "PEER",
      .offset = offsetof(struct submit_opts, backup),
      .help = "this peer ends the job if this node is gone"},
+    TERMS_ROWS(struct submit_opts),
 };
 
 /* A file if it names one, else the hex itself. */
@@ -119,18 +116,6 @@ static enum err read_header(const char *text, uint8_t out[HEADER_SIZE],
 	return e;
 }
 
-/* 0 is auto. */
-static bool read_replicas(const char *text, uint64_t *out)
-{
-	*out = 0;
-	if (!text || !strcmp(text, "auto"))
-		return true;
-	if (text[0] < '1' || text[0] > '0' + TERMS_REPLICAS_MAX || text[1])
-		return false;
-	*out = (uint64_t)(text[0] - '0');
-	return true;
-}
-
 static enum err read_spec(const struct submit_opts *o, struct search_spec *out,
 			  struct buf *why)
 {
@@ -145,16 +130,11 @@ static enum err read_spec(const struct submit_opts *o, struct search_spec *out,
 		buf_add_str(why, "it needs --header HEX|FILE");
 		return ERR_INPUT;
 	}
-	e = read_header(o->header, out->header, why);
+	e = terms_read(&o->terms, &out->terms, why);
+	if (!e)
+		e = read_header(o->header, out->header, why);
 	if (e)
 		return e;
-	if (!read_replicas(o->replicas, &out->terms.replicas)) {
-		buf_printf(why,
-			   "--replicas takes auto, or a number from 1 to "
-			   "%d",
-			   TERMS_REPLICAS_MAX);
-		return ERR_INPUT;
-	}
 	if (o->range &&
 	    !opt_read_range(o->range, NONCES - 1, &out->start, &out->end)) {
 		buf_add_str(why, "--range takes A-B with 0 <= A <= B <= "
@@ -703,6 +683,16 @@ static void show_units(const struct job_info *i)
 	table_print(t);
 }
 
+static void show_terms(const struct terms_shown *t)
+{
+	struct buf b = {0};
+
+	terms_say(t, &b);
+	if (b.n)
+		out("asks    %s\n", buf_str(&b));
+	buf_release(&b);
+}
+
 static void show_job(const struct job_info *i)
 {
 	out("job %s  %s  %s  %.1f %%\n", i->job, i->kind, i->state, i->percent);
@@ -718,6 +708,7 @@ static void show_job(const struct job_info *i)
 	out("checks  %" PRIu64 " of %" PRIu64 " check units passed, %" PRIu64
 	    " replicas compared, cost %.2f %% of the work\n",
 	    i->checks_passed, i->checks, i->replicas, i->cost * 100);
+	show_terms(&i->terms);
 	if (i->backup)
 		out("backup  %s%s%s\n", name_of(i->backup),
 		    i->backup_note ? ", " : "",

@@ -28,10 +28,13 @@
 #define TICK_WATCH_MS 50 /* while slow workers are watched */
 #define TICK_IDLE_MS 60000
 
-#define LAST_WORD_MS 1000 /* for the signed end of a unit that is done */
-#define LAST_LOOK_MS 3000 /* for what is still being scanned again */
+#define LAST_WORD_MS 1000  /* for the signed end of a unit that is done */
+#define LAST_LOOK_MS 3000  /* for what is still being scanned again */
+#define LAST_CHECK_MS 250  /* for what others still do again: so long ... */
+#define LAST_CHECK_PART 50 /* ... or such a part of the job's time */
 #define RATE_MS 1000
-#define ASLEEP_MS 5000 /* between two ticks: this process was stopped */
+#define LONELY_TEXT 350 /* bytes; then no further reason is begun */
+#define ASLEEP_MS 5000	/* between two ticks: this process was stopped */
 
 static void job_free(struct job *job);
 static void job_end(struct job *job, enum job_state state, enum err error,
@@ -146,6 +149,11 @@ static void pool_offer(struct jobs *j, struct pool *p,
 	w->self = node_id_eq(&o->id, &j->self);
 	trust_offered(j, w, now);
 	w->owner = o->owner;
+	w->price = o->price;
+	w->load = o->load > 100 ? 100 : (unsigned)o->load;
+	w->hardware = o->hardware;
+	snprintf(w->region, sizeof(w->region), "%s",
+		 o->region ? o->region : "");
 	w->rtt_ms = o->rtt_ms;
 	w->slots = o->slots > SCHED_SLOTS_MAX ? SCHED_SLOTS_MAX
 		   : o->slots		      ? (unsigned)o->slots
@@ -384,6 +392,16 @@ static void sweep(struct job *job, bool all, uint64_t now)
 			unit_close(u, true, now);
 }
 
+/* How long a job that is done waits for checks: the slowest worker may have
+ * one, and nobody asked for it. */
+static uint64_t last_check_ms(const struct job *job)
+{
+	const uint64_t part =
+	    (job->complete_at - job->submitted_at) / LAST_CHECK_PART;
+
+	return part > LAST_CHECK_MS ? part : LAST_CHECK_MS;
+}
+
 /* The range is done: true when nothing more is to be waited for. */
 static bool job_settled(struct job *job, uint64_t now)
 {
@@ -404,9 +422,11 @@ static bool job_settled(struct job *job, uint64_t now)
 		return false;
 	if (replica_owing(job, now))
 		return false;
-	return !job->ncover &&
-	       (since >= LAST_LOOK_MS ||
-		!(audit_busy(job) || job->nruns || job->nreplicating));
+	if (job->ncover)
+		return false;
+	return since >= LAST_LOOK_MS ||
+	       (!audit_busy(job) && (since >= last_check_ms(job) ||
+				     !(job->nruns || job->nreplicating)));
 }
 
 void job_step(struct job *job, uint64_t now)
@@ -493,6 +513,7 @@ struct job *job_new(struct jobs *j, const struct kind *kind, const void *spec)
 	fields_copy(kind->spec, spec, &job->spec_mem, job->spec);
 	job->terms = kind->terms(job->spec);
 	job->patience_ms = job->terms->wait_ms;
+	job->picky = !sched_takes_all(job->terms);
 	if (kind->shares) {
 		job->all = kind->all(job->spec);
 		job->max_bits = kind->max_bits(job->spec);
@@ -603,23 +624,84 @@ static void job_measure(struct job *job, uint64_t now)
 	job->rate_hashes = done;
 }
 
+/* How many usable workers a picky job's terms leave it, and how fast they
+ * are. Not at every event: it looks at all of them. */
+static void count_suited(struct job *job, uint64_t now)
+{
+	struct worker *w, *next;
+
+	if (!job->picky || (job->suited_at && now - job->suited_at < TICK_MS))
+		return;
+	job->suited_at = now;
+	job->suited = 0;
+	job->suited_rate = 0;
+	HASH_ITER (hh, job->pool->by_id, w, next) {
+		if (!w->is_usable || !job_suits(job, w, now))
+			continue;
+		job->suited++;
+		job->suited_rate += w->counted;
+	}
+}
+
+/* Of those who are there and do not suit: why not, and how many. */
+static void say_refused(const struct job *job, uint64_t now, struct buf *out)
+{
+	struct sched_refusal seen[SCHED_REASONS] = {0};
+	size_t count[SCHED_REASONS] = {0};
+	struct worker *w, *next;
+	const char *sep = ": ";
+
+	HASH_ITER (hh, job->pool->by_id, w, next) {
+		const struct sched_candidate c = worker_candidate(w, now);
+		const struct sched_refusal r =
+		    sched_refuses_now(job->terms, &c);
+
+		if (!count[r.reason]++)
+			seen[r.reason] = r;
+	}
+	for (size_t i = SCHED_AWAY + 1; i < SCHED_REASONS; i++) {
+		if (!count[i] || out->n > LONELY_TEXT)
+			continue;
+		buf_printf(out, "%s%zu %s (one %s", sep, count[i],
+			   sched_reason_str((enum sched_reason)i),
+			   count[i] > 1 ? "of them " : "");
+		sched_refusal_say(&seen[i], out);
+		buf_add_str(out, ")");
+		sep = ", ";
+	}
+}
+
+static void end_lonely(struct job *job, uint64_t now)
+{
+	const char *cap = job->kind->cap;
+	struct buf text = {0};
+
+	buf_printf(&text, "nobody offered %s for %" PRIu64 " s", cap,
+		   job->patience_ms / 1000);
+	if (job->picky && job->pool->here) {
+		buf_add_str(&text, " as the job asks for it");
+		say_refused(job, now, &text);
+	} else {
+		buf_printf(&text, " (workers start with hnode --offer %s)",
+			   cap);
+	}
+	job_end(job, JOB_FAILED, ERR_NOPEER, buf_str(&text), now);
+	buf_release(&text);
+}
+
 /* Fails a job that nobody does; returns when that would be. */
 static uint64_t job_lonely(struct job *job, uint64_t now)
 {
-	if (job->pool->usable || job->complete)
-		job->served_at = now;
-	if (job->pool->usable)
-		job->patience_ms = job->terms->wait_ms;
-	if (now - job->served_at < job->patience_ms || job->pool->usable ||
-	    job->complete)
-		return job->served_at + job->patience_ms;
-	char text[120];
+	count_suited(job, now);
+	const bool some = job->picky ? job->suited : job->pool->usable;
 
-	snprintf(text, sizeof(text),
-		 "nobody offered %s for %" PRIu64 " s (workers start with "
-		 "hnode --offer %s)",
-		 job->kind->cap, job->patience_ms / 1000, job->kind->cap);
-	job_end(job, JOB_FAILED, ERR_NOPEER, text, now);
+	if (some || job->complete)
+		job->served_at = now;
+	if (some)
+		job->patience_ms = job->terms->wait_ms;
+	if (now - job->served_at < job->patience_ms || some || job->complete)
+		return job->served_at + job->patience_ms;
+	end_lonely(job, now);
 	return UINT64_MAX;
 }
 

@@ -145,6 +145,10 @@ struct worker_offer {
 	uint64_t rtt_ms;
 	uint64_t slots;	      /* units it takes at once; 0: two */
 	struct node_id owner; /* zero: not known, the node itself */
+	uint64_t price;	      /* credits per 2^32 hashes; 0: free of charge */
+	uint64_t load;	      /* percent that others use of it */
+	const char *region;   /* lent; NULL: not said */
+	bool hardware;	      /* made for it, no processor */
 };
 /* New or changed worker of capability cap ("hash/sha256d"); gets its work at
  * once. One that was found bad stays without. Its rate counts until we have
@@ -314,6 +318,7 @@ struct job_info {
 	/* Chances, at most, that the least checked peer left out 1, 10, 50 %
 	 * and was not seen; that a withheld winner would have been seen. */
 	double unseen_1, unseen_10, unseen_50, winner_seen;
+	struct terms_shown terms;
 	char *backup;	   /* id of the node that takes it over; NULL: none */
 	uint64_t twice;	   /* nonces that both of them had done */
 	char *backup_note; /* what the backup has; of an open job */

@@ -14,8 +14,9 @@
 #include "node/mesh/worker.h"
 
 /*
- * The inside of the coordinator, shared by its six files and nobody else:
- * job.c (the table, life cycle), unit.c (handing out, progress, taking back),
+ * The inside of the coordinator, shared by its files and nobody else:
+ * job.c (the table, life cycle), unit.c (progress, ends, taking back), feed.c
+ * (who gets the next unit),
  * audit.c (what we scan again), replica.c (what others do again), job_info.c
  * (what people are shown), job_save.c (what outlives the process).
  */
@@ -111,6 +112,12 @@ struct job {
 	void *spec; /* all of it lives in spec_mem */
 	struct arena spec_mem;
 	const struct job_terms *terms; /* part of it */
+	bool picky;		       /* its terms refuse some workers */
+	uint64_t suited_at;	       /* then it was counted: */
+	size_t suited;		       /* usable ones they leave */
+	uint64_t suited_rate;
+	struct worker *turn;  /* the last that was given a unit */
+	uint64_t nobody_at;   /* nobody idle suited then; 0: somebody did */
 	uint64_t patience_ms; /* wait_ms, or more until workers are back */
 	bool all;
 	unsigned max_bits;
@@ -201,29 +208,37 @@ void jobs_draw_id(struct jobs *j, char id[static JOB_ID_SIZE]); /* a job's */
 struct job *jobs_find(const struct jobs *j, const char *id);
 
 /* unit.c */
-/* w's part in the job, made when there is none. */
-struct part *job_part(struct job *job, struct worker *w);
-/* Fills the free slots of one worker, of all. */
-void units_feed(struct jobs *j, struct pool *p, struct worker *w, uint64_t now);
-void units_feed_all(struct jobs *j, uint64_t now);
-/* Takes back what its worker is silent about. */
-void units_expire(struct jobs *j, struct pool *p, uint64_t now);
-/* Takes from slow workers what idle ones would do sooner. True when there is
- * something to watch. Looks at all that is in hands: not at every event. */
-bool units_steal(struct jobs *j, struct pool *p, uint64_t now);
 /* w's part in the job; NULL: none yet. */
 struct part *part_find(const struct job *job, const struct node_id *id);
 void part_add(struct job *job, struct part *part);
-void unit_close(struct unit *u, bool revoke, uint64_t now);
-void unit_free(struct unit *u);
-/* After an event of w: hands out what came back, or fills w's slots. */
-void jobs_settle(struct jobs *j, struct pool *p, struct worker *w,
-		 uint64_t now);
+/* w's part in the job, made when there is none. */
+struct part *job_part(struct job *job, struct worker *w);
 void part_lost(struct part *part, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* In w's hands now, but w does not know it yet: unit_hand_over must follow. */
+struct unit *unit_new(struct job *job, struct worker *w, struct span span,
+		      unsigned bits, bool replica, uint64_t now);
+bool unit_hand_over(struct unit *u, uint64_t expected_ms, uint64_t now);
+void unit_close(struct unit *u, bool revoke, uint64_t now);
+void unit_free(struct unit *u);
+/* Takes back what its worker is silent about. */
+void units_expire(struct jobs *j, struct pool *p, uint64_t now);
 /* A verified hit joins the result; job_step will see to the end. */
 void job_hit(struct job *job, uint32_t nonce, const uint8_t digest[static 32],
 	     const struct node_id *by);
+
+/* feed.c */
+/* Do the job's terms, and what w did in it, leave it this worker? */
+bool job_suits(const struct job *job, const struct worker *w, uint64_t now);
+/* Fills the free slots of one worker, of all. */
+void units_feed(struct jobs *j, struct pool *p, struct worker *w, uint64_t now);
+void units_feed_all(struct jobs *j, uint64_t now);
+/* After an event of w: hands out what came back, or fills w's slots. */
+void jobs_settle(struct jobs *j, struct pool *p, struct worker *w,
+		 uint64_t now);
+/* Takes from slow workers what idle ones would do sooner. True when there is
+ * something to watch. Looks at all that is in hands: not at every event. */
+bool units_steal(struct jobs *j, struct pool *p, uint64_t now);
 
 /* audit.c */
 /* Draws what shall be scanned again of a unit, below its prefix. */

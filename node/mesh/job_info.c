@@ -122,6 +122,8 @@ static const struct field job_info_fields[] = {
     FIELD_F64(struct job_info, unseen_50, "50 %"),
     FIELD_F64(struct job_info, winner_seen,
 	      "chance that a withheld winner is seen"),
+    FIELD_MSG(struct job_info, terms, &terms_shown_message,
+	      "what it asks of its peers"),
     FIELD_STR(struct job_info, backup, HEX_MAX,
 	      "node id of the one that takes it over"),
     FIELD_U64(struct job_info, twice, 0,
@@ -449,6 +451,7 @@ enum err jobs_info(const struct jobs *j, const char *id, enum job_detail detail,
 	info_counts(job, out);
 	info_evidence(job, a, out);
 	job->kind->show(job->spec, a, out);
+	terms_show(job->terms, a, &out->terms);
 	info_hits(job, job->all && detail != JOB_BRIEF, a, out);
 	if (detail != JOB_BRIEF)
 		info_peers(job, now, a, out);

@@ -14,6 +14,7 @@
 #define FIRST_PARTS 64 /* a first unit is at least such a part of `first` */
 #define FIRST_MS 250   /* a first unit by the word of its worker */
 #define REST_PARTS 4
+#define LOW_PART 0.125 /* of a unit, for those trusted least */
 
 #define STEAL_COST_MS 300 /* work not yet reported, and messages */
 #define STEAL_GAIN_MS 100
@@ -62,7 +63,25 @@ static double fair_part(const struct sched_job *j)
 		    first_of(j) / FIRST_PARTS);
 }
 
-struct sched_cut sched_unit(const struct sched_job *j,
+/* Worth a smaller unit: less is lost when it fails, or lies. */
+static double trust_part(const struct sched_worker *w)
+{
+	return clamp(w->score / SCHED_LOW_SCORE, LOW_PART, 1);
+}
+
+/* The unit of one that is as fast as all are on average. */
+static struct sched_worker average(const struct sched_job *j,
+				   const struct sched_worker *w)
+{
+	struct sched_worker mean = *w;
+
+	if (j->mesh_rate >= 1 && j->workers)
+		mean.rate = j->mesh_rate / (double)j->workers;
+	mean.measured = true;
+	return mean;
+}
+
+static struct sched_cut cut(const struct sched_job *j,
 			    const struct sched_worker *w)
 {
 	const bool known = w->rate >= 1;
@@ -78,13 +97,26 @@ struct sched_cut sched_unit(const struct sched_job *j,
 	/* Its word alone must not bring it all there is. */
 	if (known && !w->measured)
 		n = fmin(n, fair_part(j));
-	n = clamp(n, 1, fmin(most, 0x1p32));
+	n = clamp(n * trust_part(w), 1, fmin(most, 0x1p32));
 	return (struct sched_cut){
 	    .nonces = (uint64_t)n,
 	    .bits = bits,
 	    .expected_ms =
 		known ? (uint64_t)(n * 1000.0 / w->rate) : SCHED_UNIT_MS,
 	};
+}
+
+struct sched_cut sched_unit(const struct sched_job *j,
+			    const struct sched_worker *w)
+{
+	if (!j->equal)
+		return cut(j, w);
+	const struct sched_worker mean = average(j, w);
+	struct sched_cut c = cut(j, &mean);
+
+	if (w->rate >= 1)
+		c.expected_ms = (uint64_t)((double)c.nonces * 1000.0 / w->rate);
+	return c;
 }
 
 size_t sched_pick(const uint64_t *held, size_t n)

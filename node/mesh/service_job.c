@@ -333,7 +333,11 @@ void service_job_worker(struct mesh *m, const struct cap_info *cap,
 	struct worker_offer w = {.id = *id,
 				 .rate = cap->rate,
 				 .rtt_ms = (rtt_us + 999) / 1000,
-				 .slots = cap->slots};
+				 .slots = cap->slots,
+				 .price = cap->price,
+				 .load = cap->free < 100 ? 100 - cap->free : 0,
+				 .region = cap->region,
+				 .hardware = cap->hardware};
 
 	if (!m->jobs)
 		return;

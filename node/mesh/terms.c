@@ -29,6 +29,39 @@ bool balance_parse(const char *text, enum balance *out)
 	return false;
 }
 
+static const struct field terms_shown_fields[] = {
+    FIELD_STR(struct terms_shown, balance, 16,
+	      "rate, round-robin, least-busy or random"),
+    FIELD_U64(struct terms_shown, min_rate, 0, "least H/s; 0: any"),
+    FIELD_BOOL(struct terms_shown, hardware, "only devices made for it"),
+    FIELD_STR(struct terms_shown, region, TERMS_REGION_MAX,
+	      "only peers of this region"),
+    FIELD_F64(struct terms_shown, trust, "least score, 0..1"),
+    FIELD_U64(struct terms_shown, max_price, 0,
+	      "most credits for 2^32 hashes or 2^20 digests; 0: any"),
+    FIELD_U64(struct terms_shown, replicas, 0,
+	      "each unit by so many; 0: as trust demands"),
+};
+const struct message terms_shown_message =
+    MESSAGE("terms", struct terms_shown, terms_shown_fields);
+
+void terms_show(const struct job_terms *t, struct arena *a,
+		struct terms_shown *out)
+{
+	const char *balance = balance_str((enum balance)t->balance);
+
+	*out = (struct terms_shown){
+	    .balance = arena_strndup(a, balance, strlen(balance)),
+	    .min_rate = t->min_rate,
+	    .hardware = t->hardware,
+	    .trust = (double)t->trust / PERMILLE,
+	    .max_price = t->max_price,
+	    .replicas = t->replicas,
+	};
+	if (t->region && *t->region)
+		out->region = arena_strndup(a, t->region, strlen(t->region));
+}
+
 enum err job_terms_check(const struct job_terms *t, struct buf *why)
 {
 	if (t->wait_ms > WAIT_MS_MAX)

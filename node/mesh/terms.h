@@ -80,6 +80,20 @@ struct job_terms {
 		    NODE_ID_SIZE, NULL, "node that finishes it without us", 0 \
 	}
 
+/* As people are shown them. */
+struct terms_shown {
+	char *balance;
+	uint64_t min_rate;
+	bool hardware;
+	char *region; /* NULL: any */
+	double trust; /* 0..1 */
+	uint64_t max_price;
+	uint64_t replicas; /* 0: as trust demands */
+};
+extern const struct message terms_shown_message;
+void terms_show(const struct job_terms *t, struct arena *a,
+		struct terms_shown *out);
+
 /* ERR_INPUT with a sentence. */
 enum err job_terms_check(const struct job_terms *t, struct buf *why) HN_CHECK;
 

@@ -21,8 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROBBED_AGAIN_MS 1000
-
 struct part *part_find(const struct job *job, const struct node_id *id)
 {
 	struct part *part;
@@ -53,9 +51,8 @@ struct part *job_part(struct job *job, struct worker *w)
 	return part;
 }
 
-static struct unit *unit_new(struct job *job, struct worker *w,
-			     struct span span, unsigned bits, bool replica,
-			     uint64_t now)
+struct unit *unit_new(struct job *job, struct worker *w, struct span span,
+		      unsigned bits, bool replica, uint64_t now)
 {
 	struct unit *u = HN_NEW(struct unit);
 
@@ -171,7 +168,7 @@ void lease_scan(const struct lease *l, struct scan_work *out)
 	l->kind->cut(l->spec, l->span, l->bits, out);
 }
 
-static bool hand_over(struct unit *u, uint64_t expected_ms, uint64_t now)
+bool unit_hand_over(struct unit *u, uint64_t expected_ms, uint64_t now)
 {
 	struct job *job = u->job;
 	struct jobs *j = job->jobs;
@@ -192,144 +189,6 @@ static bool hand_over(struct unit *u, uint64_t expected_ms, uint64_t now)
 	worker_failed(w, WORKER_REST_MS, now);
 	unit_close(u, false, now);
 	return false;
-}
-
-/* What w's next unit is like, with so much to do. */
-static struct sched_cut cut_for(const struct job *job, const struct worker *w,
-				uint64_t pending)
-{
-	const struct sched_job sj = {
-	    .pending = pending,
-	    .mesh_rate = (double)job->pool->rate,
-	    .workers = job->pool->here,
-	    .max_bits = job->max_bits,
-	    .plain = !job->kind->shares,
-	    .first = job->kind->first,
-	    .most = job->kind->most,
-	};
-	const struct sched_worker sw = {w->rate, w->measured, w->rtt_ms};
-
-	return sched_unit(&sj, &sw);
-}
-
-static bool give_replica(struct job *job, struct worker *w, uint64_t now)
-{
-	const struct sched_cut cut =
-	    cut_for(job, w, job->book.pending.total + job->owed_nonces);
-	struct span span;
-	struct piece *p = replica_pick(job, w, &cut, &span);
-
-	if (!p)
-		return false;
-	struct unit *u = unit_new(job, w, span, cut.bits, true, now);
-
-	replica_taken(p, u);
-	return hand_over(u, cut.expected_ms, now);
-}
-
-static bool give_unit(struct job *job, struct worker *w, uint64_t now)
-{
-	struct jobs *j = job->jobs;
-	const struct sched_cut cut =
-	    cut_for(job, w, job->book.pending.total + job->owed_nonces);
-	/* Without shares nothing is given twice, and order is worth more. */
-	const uint64_t draw = job->kind->shares ? j->ops.random(j->arg) : 0;
-	struct span span;
-
-	if (!book_take(&job->book, cut.nonces, draw, &span))
-		return false;
-	job->cut_units++;
-	job->cut_nonces += span.b - span.a;
-	return hand_over(unit_new(job, w, span, cut.bits, false, now),
-			 cut.expected_ms, now);
-}
-
-/* A suspect that was let back does no more for the job where it failed. */
-static bool was_dropped(struct job *job, const struct worker *w)
-{
-	const struct part *part = part_find(job, &w->id);
-
-	return part && part->dropped;
-}
-
-/* One more unit for w; false when there is none or it was not taken. */
-static bool give(struct jobs *j, struct pool *p, struct worker *w, uint64_t now)
-{
-	struct job *job, *jobs[JOB_MAX_OPEN];
-	uint64_t held[JOB_MAX_OPEN] = {0};
-	size_t n = 0;
-
-	DL_FOREACH (j->open, job) {
-		if (job->pool != p || was_dropped(job, w))
-			continue;
-		if (replica_any(job) && give_replica(job, w, now))
-			return true;
-		if (!worker_free(w, now))
-			return false;
-		jobs[n] = job;
-		held[n++] = job->book.pending.n ? job->nunits : UINT64_MAX;
-	}
-	const size_t best = sched_pick(held, n);
-
-	return best < n && give_unit(jobs[best], w, now);
-}
-
-void units_feed(struct jobs *j, struct pool *p, struct worker *w, uint64_t now)
-{
-	while (worker_free(w, now) && give(j, p, w, now))
-		;
-}
-
-void jobs_settle(struct jobs *j, struct pool *p, struct worker *w, uint64_t now)
-{
-	if (j->returned)
-		units_feed_all(j, now);
-	else
-		units_feed(j, p, w, now);
-}
-
-/* Does anybody have anything to give? */
-static bool pool_wanted(struct jobs *j, const struct pool *p)
-{
-	const struct job *job;
-
-	DL_FOREACH (j->open, job)
-		if (job->pool == p &&
-		    (job->book.pending.n || job->runs || job->owed))
-			return true;
-	return false;
-}
-
-/* A unit for each that has none, then more in rounds, so that the last units
- * are not all in one worker's hands. */
-static void feed_pool(struct jobs *j, struct pool *p, uint64_t now)
-{
-	size_t i = 0;
-	bool gave = true;
-
-	while (i < p->idle.n && pool_wanted(j, p)) {
-		struct worker *w = pool_idle(p, i);
-
-		i = give(j, p, w, now) || !heap_has(&w->idle) ? 0 : i + 1;
-	}
-	while (gave) {
-		struct worker *w, *next;
-
-		gave = false;
-		DL_FOREACH_SAFE2(p->spare, w, next, snext)
-		{
-			if (!pool_wanted(j, p))
-				return;
-			gave |= give(j, p, w, now);
-		}
-	}
-}
-
-void units_feed_all(struct jobs *j, uint64_t now)
-{
-	j->returned = false;
-	for (size_t i = 0; i < KIND_COUNT; i++)
-		feed_pool(j, &j->pools[i], now);
 }
 
 /* Progress */
@@ -648,88 +507,4 @@ void units_expire(struct jobs *j, struct pool *p, uint64_t now)
 		worker_file(w, now);
 		units_feed(j, p, w, now);
 	}
-}
-
-/* A unit in hands, and when it would be done. */
-struct late {
-	struct heap_node node;
-	struct unit *u;
-	struct sched_slow slow;
-};
-
-static bool look_at(struct unit *u, uint64_t now, struct late *l)
-{
-	struct worker *w = u->part->worker;
-	/* The mean forgets too slowly that somebody sat down there. */
-	const double rate =
-	    w->measured && w->recent < w->rate ? w->recent : w->rate;
-
-	l->u = u;
-	l->slow = (struct sched_slow){.rate = rate,
-				      .rtt_ms = w->rtt_ms,
-				      .heard_at = w->heard_at,
-				      .left = u->span.b - u->below,
-				      .begun = w->units == u};
-	if (u->replica || !l->slow.left ||
-	    (l->slow.begun && now - w->robbed_at < ROBBED_AGAIN_MS))
-		return false;
-	for (struct unit *v = w->units; v != u; v = v->wnext)
-		l->slow.ahead += v->span.b - v->below;
-	return true;
-}
-
-/* From the last to be done on, while somebody idle is sooner. */
-static void steal_from(struct job *job, uint64_t now)
-{
-	struct jobs *j = job->jobs;
-	struct pool *p = job->pool;
-	struct late *late = xcalloc(job->nunits, sizeof(*late));
-	struct heap latest = {0};
-	struct worker *idle;
-	struct unit *u;
-	size_t n = 0;
-
-	DL_FOREACH (job->units, u)
-		if (look_at(u, now, &late[n])) {
-			heap_put(&latest, &late[n].node,
-				 UINT64_MAX - sched_finish(&late[n].slow, now));
-			n++;
-		}
-	while (latest.n && (idle = pool_fastest(p))) {
-		struct late *l =
-		    HN_HEAP_OF(heap_top(&latest), struct late, node);
-		struct worker *w = l->u->part->worker;
-
-		heap_take(&latest, &l->node);
-		/* What else it holds is done sooner by now. */
-		if (w->stolen_at == now)
-			continue;
-		if (!sched_steal(&l->slow, idle->rate, idle->rtt_ms, now))
-			break;
-		if (l->slow.begun)
-			w->robbed_at = now;
-		w->stolen_at = now;
-		unit_close(l->u, true, now);
-		units_feed(j, p, idle, now);
-		job_changed(job);
-	}
-	heap_release(&latest);
-	free(late);
-}
-
-bool units_steal(struct jobs *j, struct pool *p, uint64_t now)
-{
-	struct job *job, *next;
-	bool watch = false;
-
-	DL_FOREACH_SAFE2(j->open, job, next, next)
-	{
-		if (job->pool != p || job->book.pending.n || !job->ncover)
-			continue;
-		if (!pool_fastest(p))
-			return watch;
-		watch = true;
-		steal_from(job, now);
-	}
-	return watch;
 }

@@ -128,18 +128,44 @@ struct worker *pool_due(struct pool *p, uint64_t now)
 				      : NULL;
 }
 
-struct worker *pool_fastest(struct pool *p)
+double worker_score(const struct worker *w)
 {
-	return p->idle.n ? pool_idle(p, 0) : NULL;
+	static const struct score stranger;
+
+	if (w->self)
+		return 1;
+	return score_value(w->trust ? &w->trust->score : &stranger);
+}
+
+/* One that failed gets one unit, and the others when that is well. */
+static unsigned slots_of(const struct worker *w)
+{
+	return w->streak || worker_score(w) < SCHED_LOW_SCORE ? 1 : w->slots;
 }
 
 bool worker_free(const struct worker *w, uint64_t now)
 {
-	/* One that failed gets one unit, and the others when that is well. */
-	const unsigned slots = w->streak ? 1 : w->slots;
+	return w->here && !w->bad && w->held < slots_of(w) &&
+	       now >= w->resume_at && trust_may_work(w->trust);
+}
 
-	return w->here && !w->bad && w->held < slots && now >= w->resume_at &&
-	       trust_may_work(w->trust);
+struct sched_candidate worker_candidate(const struct worker *w, uint64_t now)
+{
+	return (struct sched_candidate){
+	    .rate = worker_speed(w),
+	    .measured = w->measured,
+	    .score = worker_score(w),
+	    .hardware = w->hardware,
+	    .region = *w->region ? w->region : NULL,
+	    .price = w->price,
+	    .here = w->here,
+	    .barred = w->bad,
+	    .quarantined = !trust_may_work(w->trust),
+	    .rest_ms = w->resume_at > now ? w->resume_at - now : 0,
+	    .held = w->held,
+	    .slots = slots_of(w),
+	    .load = w->load,
+	};
 }
 
 static const struct node_id *owner_of(const struct worker *w)

@@ -10,6 +10,7 @@
 #include "node/base/heap.h"
 #include "node/base/identity.h"
 #include "node/mesh/check.h"
+#include "node/mesh/sched.h"
 
 /*
  * What the coordinator knows of those who offer a capability: how fast they
@@ -32,6 +33,11 @@ struct worker {
 	bool bad;  /* gets nothing any more */
 	uint64_t rtt_ms;
 	unsigned slots;
+	/* As it says. */
+	uint64_t price;
+	unsigned load; /* percent that others use of it */
+	char region[TERMS_REGION_MAX + 1];
+	bool hardware;
 
 	/* Its rate: a mean over the first seconds, then a moving one. */
 	double rate;	/* H/s, 0 unknown */
@@ -87,8 +93,6 @@ struct worker *pool_add(struct pool *p, const struct node_id *id);
 /* The next worker whose time has come: a silence that is too long, or the end
  * of a rest. NULL: none. It must be filed again. */
 struct worker *pool_due(struct pool *p, uint64_t now);
-/* The fastest that has nothing to do; NULL. */
-struct worker *pool_fastest(struct pool *p);
 static inline struct worker *pool_idle(const struct pool *p, size_t i)
 {
 	return HN_HEAP_OF(p->idle.v[i], struct worker, idle);
@@ -97,6 +101,16 @@ static inline struct worker *pool_idle(const struct pool *p, size_t i)
 /* Something about it has changed: its place in the pool is found afresh. The
  * functions below do that themselves. */
 void worker_file(struct worker *w, uint64_t now);
+/* What a choice among workers depends on; lent from w. */
+struct sched_candidate worker_candidate(const struct worker *w, uint64_t now);
+/* What to expect of it: the mean forgets too slowly that somebody sat down
+ * there. */
+static inline double worker_speed(const struct worker *w)
+{
+	return w->measured && w->recent < w->rate ? w->recent : w->rate;
+}
+/* 0..1; we ourselves: 1. */
+double worker_score(const struct worker *w);
 /* May it be given a unit now? */
 bool worker_free(const struct worker *w, uint64_t now);
 /* Neither one node nor one owner's. */

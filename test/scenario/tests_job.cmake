@@ -5,6 +5,7 @@ endif()
 hn_test(scenario scenario_jobs LINKS hn_world job_pure)
 hn_test(scenario scenario_checks LINKS hn_world job_pure)
 hn_test(scenario scenario_restart LINKS hn_world job_pure)
+hn_test(scenario scenario_place LINKS hn_world job_pure)
 
 # Programs that scripts/bench runs at length and the suite for a moment.
 foreach(bench bench_faults)

@@ -772,6 +772,104 @@ static void test_a_lie_proved_outside_undoes_the_work(void **state)
 	arena_release(&a);
 }
 
+static void offer(struct desk *d, const struct worker_offer *o)
+{
+	jobs_worker(d->jobs, CAP, o, d->now);
+	jobs_tick(d->jobs, d->now);
+}
+
+/* Of five, one is what the job asks for. */
+static void test_terms_choose_who_works(void **state)
+{
+	struct desk *d = *state;
+	struct search_spec s = spec_of(0, 400000, 8);
+	struct arena a = {0};
+	char id[JOB_ID_SIZE];
+	const struct worker_offer good = {.id = node(1),
+					  .rate = 5000,
+					  .rtt_ms = 1,
+					  .price = 3,
+					  .region = "eu",
+					  .hardware = true};
+	struct worker_offer slow = good, dear = good, far = good, soft = good;
+
+	s.terms.min_rate = 4000;
+	s.terms.max_price = 3;
+	s.terms.region = (char[]){"EU"};
+	s.terms.hardware = true;
+	slow.id = node(2), slow.rate = 3999;
+	dear.id = node(3), dear.price = 4;
+	far.id = node(4), far.region = "us";
+	soft.id = node(5), soft.hardware = false;
+	submit(d, &s, id);
+	offer(d, &slow);
+	offer(d, &dear);
+	offer(d, &far);
+	offer(d, &soft);
+	assert_int_equal(d->n, 0);
+	offer(d, &good);
+	assert_true(d->n > 0);
+	for (size_t i = 0; i < d->n; i++) {
+		const struct node_id one = node(1);
+
+		assert_true(node_id_eq(&d->leases[i].worker, &one));
+	}
+	/* It leaves: the job fails, and says what is wrong with the others. */
+	jobs_worker_gone(d->jobs, CAP, &good.id, d->now);
+	for (int i = 0; i < 20 && !d->ended; i++)
+		jobs_tick(d->jobs, d->now += 100);
+	const struct job_info info = info_of(d, id, &a);
+	assert_string_equal(info.error, "no-peer");
+	assert_non_null(strstr(info.text, "1 too-slow (one does 4.00 kH/s, and "
+					  "at least 4.00 kH/s is asked for)"));
+	assert_non_null(strstr(info.text, "1 no-hardware"));
+	assert_non_null(strstr(info.text, "1 region (one is in us, and EU"));
+	assert_non_null(strstr(info.text, "1 too-dear (one asks 4 credits"));
+	assert_string_equal(info.terms.region, "EU");
+	assert_int_equal(info.terms.min_rate, 4000);
+	arena_release(&a);
+}
+
+static void test_a_stranger_is_not_trusted_with_everything(void **state)
+{
+	struct desk *d = *state;
+	struct search_spec s = spec_of(0, 40000, 8);
+	char id[JOB_ID_SIZE];
+
+	s.terms.trust = 501;
+	submit(d, &s, id);
+	join(d, 1, 5000);
+	jobs_tick(d->jobs, d->now);
+	assert_int_equal(d->n, 0);
+	join(d, SELF, 5000);
+	assert_true(d->n > 0);
+}
+
+static void test_turns_are_taken_one_after_the_other(void **state)
+{
+	struct desk *d = *state;
+	struct search_spec s = spec_of(0, 400000, 8);
+	char id[JOB_ID_SIZE];
+
+	s.terms.balance = BALANCE_ROUND_ROBIN;
+	for (uint8_t who = 1; who <= 3; who++)
+		join(d, who, 5000u * who * who);
+	submit(d, &s, id);
+	/* Two for each; then who is done waits for the others. */
+	assert_int_equal(d->n, 6);
+	for (size_t i = 0; i < 6; i++) {
+		const struct node_id want = node((uint8_t)(i % 3 + 1));
+
+		assert_true(node_id_eq(&d->leases[i].worker, &want));
+	}
+	finish(d, 2);
+	assert_int_equal(d->n, 6);
+	finish(d, 0);
+	assert_int_equal(d->n, 7);
+	finish(d, 1);
+	assert_int_equal(d->n, 9);
+}
+
 static void count(const char *id, void *arg)
 {
 	(void)id;
@@ -894,6 +992,9 @@ int main(void)
 	    T(test_snapshot_survives_the_wire),
 	    T(test_a_shorter_spec_has_no_conditions),
 	    T(test_a_lie_proved_outside_undoes_the_work),
+	    T(test_terms_choose_who_works),
+	    T(test_a_stranger_is_not_trusted_with_everything),
+	    T(test_turns_are_taken_one_after_the_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

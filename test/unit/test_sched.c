@@ -38,7 +38,7 @@ static struct sched_job job_of(double pending, double mesh_rate)
 static void test_unit_is_one_second_in_the_middle(void **state)
 {
 	const struct sched_job j = job_of(0x1p32, 200 * MH);
-	const struct sched_worker w = {100 * MH, true, 1};
+	const struct sched_worker w = {100 * MH, true, 1, 1};
 	const struct sched_cut c = sched_unit(&j, &w);
 
 	(void)state;
@@ -49,7 +49,7 @@ static void test_unit_is_one_second_in_the_middle(void **state)
 
 static void test_units_shrink_and_keep_k(void **state)
 {
-	const struct sched_worker w = {100 * MH, true, 1};
+	const struct sched_worker w = {100 * MH, true, 1, 1};
 	uint64_t last = UINT64_MAX;
 
 	(void)state;
@@ -71,7 +71,7 @@ static void test_units_shrink_and_keep_k(void **state)
 static void test_far_worker_gets_units_as_long_as_its_way(void **state)
 {
 	const struct sched_job j = job_of(1e6, 200 * MH);
-	const struct sched_worker w = {100 * MH, true, 180};
+	const struct sched_worker w = {100 * MH, true, 180, 1};
 
 	(void)state;
 	assert_int_equal(sched_unit(&j, &w).expected_ms, 180);
@@ -80,7 +80,7 @@ static void test_far_worker_gets_units_as_long_as_its_way(void **state)
 static void test_unknown_worker_begins_small(void **state)
 {
 	struct sched_job j = job_of(0x1p32, 0);
-	const struct sched_worker w = {0, false, 1};
+	const struct sched_worker w = {0, false, 1, 1};
 	struct sched_cut c = sched_unit(&j, &w);
 
 	(void)state;
@@ -97,7 +97,7 @@ static void test_unknown_worker_begins_small(void **state)
 static void test_announced_rate_is_trusted_for_a_quarter_second(void **state)
 {
 	const struct sched_job j = job_of(0x1p32, 200 * MH);
-	const struct sched_worker w = {100 * MH, false, 1};
+	const struct sched_worker w = {100 * MH, false, 1, 1};
 
 	(void)state;
 	assert_int_equal(sched_unit(&j, &w).expected_ms, 250);
@@ -106,7 +106,7 @@ static void test_announced_rate_is_trusted_for_a_quarter_second(void **state)
 static void test_a_boast_brings_a_fair_part_only(void **state)
 {
 	struct sched_job j = job_of(0x1p32, 1e15);
-	const struct sched_worker w = {1e15, false, 1};
+	const struct sched_worker w = {1e15, false, 1, 1};
 
 	(void)state;
 	assert_int_equal(sched_unit(&j, &w).nonces, 0x1p32 / 8);
@@ -117,7 +117,7 @@ static void test_a_boast_brings_a_fair_part_only(void **state)
 static void test_easy_target_shrinks_units(void **state)
 {
 	struct sched_job j = job_of(0x1p32, 200 * MH);
-	const struct sched_worker w = {100 * MH, true, 1};
+	const struct sched_worker w = {100 * MH, true, 1, 1};
 
 	(void)state;
 	j.max_bits = 8;
@@ -131,7 +131,7 @@ static void test_easy_target_shrinks_units(void **state)
 static void test_unit_never_leaves_the_nonces(void **state)
 {
 	const struct sched_job j = job_of(0x1p32, 1e15);
-	const struct sched_worker w = {1e15, true, 1};
+	const struct sched_worker w = {1e15, true, 1, 1};
 
 	(void)state;
 	assert_true(sched_unit(&j, &w).nonces <= UINT64_C(1) << 32);
