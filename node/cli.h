@@ -81,6 +81,11 @@ int cli_call(struct cli *c, const char *method, const void *request,
 enum err cli_ask(struct cli *c, const char *method, const void *request,
 		 uint32_t timeout_ms, const void **reply, struct buf *why);
 
+/* Submits a job by this method and, if asked to, follows it to its end; the
+ * exit code (cli_job.c). */
+int cli_submit(struct cli *c, const char *method, const void *spec,
+	       uint32_t timeout_ms, bool watch);
+
 /* Wrong use of the verb; prints the sentence and where help is. Exit 64. */
 int cli_usage(const struct cli *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

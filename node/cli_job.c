@@ -199,8 +199,30 @@ static struct json *hits_json(const struct list *hits)
 	return all;
 }
 
+static void say_batch_json(const struct job_info *i)
+{
+	struct json *j = json_object();
+
+	json_set(j, "job", json_str(i->job));
+	json_set(j, "state", json_str(i->state));
+	json_set(j, "file", text_or_null(i->file));
+	json_set(j, "out", text_or_null(i->out));
+	json_set(j, "inputs", json_int((int64_t)i->inputs));
+	json_set(j, "bytes", json_int((int64_t)i->bytes));
+	json_set(j, "hashes", json_int((int64_t)i->hashes));
+	json_set(j, "rate", json_int((int64_t)i->rate));
+	json_set(j, "seconds", json_num(i->seconds));
+	json_set(j, "peers", json_int((int64_t)i->peers));
+	json_set(j, "checked", json_num(i->checked));
+	out_json(j);
+}
+
 static void say_result_json(const struct job_info *i)
 {
+	if (i->file) {
+		say_batch_json(i);
+		return;
+	}
 	struct json *j = json_object();
 
 	json_set(j, "job", json_str(i->job));
@@ -225,8 +247,11 @@ static void say_sum(const struct job_info *i)
 	if (!i->hashes)
 		return;
 	out_count(&b, i->hashes);
-	buf_printf(&b, " hash%s in %.*f s, ", i->hashes == 1 ? "" : "es",
-		   i->seconds < 1 ? 3 : 1, i->seconds);
+	if (i->file)
+		buf_printf(&b, " digest%s", out_s(i->hashes));
+	else
+		buf_printf(&b, " hash%s", i->hashes == 1 ? "" : "es");
+	buf_printf(&b, " in %.*f s, ", i->seconds < 1 ? 3 : 1, i->seconds);
 	out_rate(&b, i->rate);
 	out("%s, %" PRIu64 " peer%s, %.1f %% checked\n", buf_str(&b), i->peers,
 	    out_s(i->peers), i->checked * 100);
@@ -249,7 +274,11 @@ static void say_result(const struct job_info *i)
 {
 	const struct job_hit *h = i->hits.items;
 
-	if (i->all && i->hits.n)
+	if (i->file) {
+		if (!strcmp(i->state, "done"))
+			out("digests of %" PRIu64 " input%s are in %s\n",
+			    i->inputs, out_s(i->inputs), i->out);
+	} else if (i->all && i->hits.n)
 		for (size_t n = 0; n < i->hits.n; n++)
 			say_hit(h[n].nonce, h[n].hash, h[n].by);
 	else if (i->found)
@@ -273,7 +302,7 @@ static int result_exit(const struct job_info *i)
 				"job %s was canceled, by `hnode job cancel` or "
 				"because the node stopped",
 				i->job);
-	return i->found ? 0 : 1;
+	return i->found || i->file ? 0 : 1;
 }
 
 /* --- following a job --- */
@@ -466,35 +495,23 @@ static int find_backup(struct cli *c, const char *peer, struct job_terms *terms)
 	return 0;
 }
 
-static int run_submit(struct cli *c)
+int cli_submit(struct cli *c, const char *method, const void *spec,
+	       uint32_t timeout_ms, bool watch)
 {
-	const struct submit_opts *o = c->values;
-	struct search_spec spec;
-	struct buf why = {0};
 	struct watch w = {.c = c};
 	const void *reply;
-	int code = 0;
 
-	enum err e = read_spec(o, &spec, &why);
-	if (e == ERR_INPUT)
-		code = cli_usage(c, "%s", buf_str(&why));
-	else if (e)
-		code = out_fail(e, "%s", buf_str(&why));
-	buf_release(&why);
-	if (!code)
-		code = cli_open(c);
-	if (!code && o->backup)
-		code = find_backup(c, o->backup, &spec.terms);
-	if (!code && o->watch) {
+	int code = c->session ? 0 : cli_open(c);
+	if (!code && watch) {
 		loop_signal(c->loop, SIGINT, on_signal, &w);
 		loop_signal(c->loop, SIGTERM, on_signal, &w);
 	}
 	if (!code)
-		code = cli_call(c, "job.submit", &spec, 0, &reply);
+		code = cli_call(c, method, spec, timeout_ms, &reply);
 	if (code)
 		return code;
 	const struct job_made *made = reply;
-	if (o->watch) {
+	if (watch) {
 		code = watch_job(&w, made->job);
 		free(w.text);
 		arena_release(&w.arena);
@@ -508,6 +525,24 @@ static int run_submit(struct cli *c)
 			 named ? c->cfg.data_dir : "");
 	}
 	return code;
+}
+
+static int run_submit(struct cli *c)
+{
+	const struct submit_opts *o = c->values;
+	struct search_spec spec;
+	struct buf why = {0};
+	int code = 0;
+
+	enum err e = read_spec(o, &spec, &why);
+	if (e == ERR_INPUT)
+		code = cli_usage(c, "%s", buf_str(&why));
+	else if (e)
+		code = out_fail(e, "%s", buf_str(&why));
+	buf_release(&why);
+	if (!code && o->backup)
+		code = find_backup(c, o->backup, &spec.terms);
+	return code ? code : cli_submit(c, "job.submit", &spec, 0, o->watch);
 }
 
 const struct verb verb_submit_search = {
@@ -569,6 +604,7 @@ static int run_jobs(struct cli *c)
 		else
 			table_cell(t, PLAIN, "%s",
 				   i->error && *i->error       ? i->error
+				   : i->file		       ? i->out
 				   : !strcmp(i->state, "done") ? "nothing"
 							       : "-");
 		buf_release(&rate);
@@ -696,18 +732,29 @@ static void show_terms(const struct terms_shown *t)
 static void show_job(const struct job_info *i)
 {
 	out("job %s  %s  %s  %.1f %%\n", i->job, i->kind, i->state, i->percent);
-	out("range   %" PRIu64 "-%" PRIu64 "%s\n", i->start, i->end - 1,
-	    i->all ? ", every hit" : "");
-	out("target  %s\n", i->target ? i->target : "-");
+	if (i->file) {
+		out("file    %s, %" PRIu64 " bytes, %" PRIu64 " input%s\n",
+		    i->file, i->bytes, i->inputs, out_s(i->inputs));
+		out("out     %s%s\n", i->out,
+		    strcmp(i->state, "done") ? " (once done)" : "");
+	} else {
+		out("range   %" PRIu64 "-%" PRIu64 "%s\n", i->start, i->end - 1,
+		    i->all ? ", every hit" : "");
+		out("target  %s\n", i->target ? i->target : "-");
+	}
 	out("units   %" PRIu64 " to do, %" PRIu64 " given out, %" PRIu64
 	    " at work, %" PRIu64 " done, %" PRIu64 " taken back\n",
 	    i->pending, i->assigned, i->computing, i->done, i->failed);
-	out("shares  %" PRIu64 " reported, %" PRIu64 " expected, %" PRIu64
-	    " hashed again, %" PRIu64 " pieces re-scanned\n",
-	    i->shares, i->expected_shares, i->rehashed, i->pieces);
-	out("checks  %" PRIu64 " of %" PRIu64 " check units passed, %" PRIu64
-	    " replicas compared, cost %.2f %% of the work\n",
-	    i->checks_passed, i->checks, i->replicas, i->cost * 100);
+	if (!i->file)
+		out("shares  %" PRIu64 " reported, %" PRIu64
+		    " expected, %" PRIu64 " hashed again, %" PRIu64
+		    " pieces re-scanned\n",
+		    i->shares, i->expected_shares, i->rehashed, i->pieces);
+	if (!i->file)
+		out("checks  %" PRIu64 " of %" PRIu64
+		    " check units passed, %" PRIu64
+		    " replicas compared, cost %.2f %% of the work\n",
+		    i->checks_passed, i->checks, i->replicas, i->cost * 100);
 	show_terms(&i->terms);
 	if (i->backup)
 		out("backup  %s%s%s\n", name_of(i->backup),

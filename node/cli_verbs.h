@@ -20,6 +20,8 @@ extern const struct verb verb_invite, verb_mesh_rekey, verb_owner_show,
 /* cli_job.c */
 extern const struct verb verb_submit_search, verb_jobs, verb_job_show,
     verb_job_watch, verb_job_cancel;
+/* cli_batch.c */
+extern const struct verb verb_submit_batch;
 /* cli_hash.c */
 extern const struct verb verb_hash;
 /* cli_db.c */

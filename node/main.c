@@ -34,6 +34,7 @@ const struct verb *const verbs[] = {
     &verb_owner_export,
     &verb_owner_import,
     &verb_submit_search,
+    &verb_submit_batch,
     &verb_jobs,
     &verb_job_show,
     &verb_job_watch,

@@ -91,6 +91,7 @@ void jobs_free(struct jobs *j)
 {
 	if (!j)
 		return;
+	j->ops.finish = NULL;
 	j->ops.revoke = no_revoke;
 	j->ops.rescan_cancel = no_revoke;
 	j->ops.changed = no_change;
@@ -166,9 +167,16 @@ static void pool_offer(struct jobs *j, struct pool *p,
 void jobs_worker(struct jobs *j, const char *cap, const struct worker_offer *o,
 		 uint64_t now)
 {
-	for (size_t i = 0; i < KIND_COUNT; i++)
-		if (!strcmp(kind_list[i]->cap, cap))
-			pool_offer(j, &j->pools[i], o, now);
+	for (size_t i = 0; i < KIND_COUNT; i++) {
+		struct worker_offer offer = *o;
+
+		if (strcmp(kind_list[i]->cap, cap) != 0)
+			continue;
+		/* What a device scans says little of another kind's rate. */
+		if (!kind_list[i]->shares)
+			offer.rate = 0;
+		pool_offer(j, &j->pools[i], &offer, now);
+	}
 }
 
 static void pool_gone(struct jobs *j, struct pool *p, const struct node_id *id,
@@ -402,6 +410,20 @@ static uint64_t last_check_ms(const struct job *job)
 	return part > LAST_CHECK_MS ? part : LAST_CHECK_MS;
 }
 
+/* All is done and looked over: is the result where it shall be? */
+static bool job_final(struct job *job)
+{
+	struct jobs *j = job->jobs;
+
+	if (!job->kind->finish || !j->ops.finish || job->finished)
+		return true;
+	if (!job->finishing) {
+		job->finishing = true;
+		j->ops.finish(j->arg, job->id, job->kind, job->spec);
+	}
+	return false;
+}
+
 /* The range is done: true when nothing more is to be waited for. */
 static bool job_settled(struct job *job, uint64_t now)
 {
@@ -424,9 +446,11 @@ static bool job_settled(struct job *job, uint64_t now)
 		return false;
 	if (job->ncover)
 		return false;
-	return since >= LAST_LOOK_MS ||
-	       (!audit_busy(job) && (since >= last_check_ms(job) ||
-				     !(job->nruns || job->nreplicating)));
+	if (since < LAST_LOOK_MS &&
+	    (audit_busy(job) ||
+	     (since < last_check_ms(job) && (job->nruns || job->nreplicating))))
+		return false;
+	return job_final(job);
 }
 
 void job_step(struct job *job, uint64_t now)
@@ -441,7 +465,7 @@ void job_step(struct job *job, uint64_t now)
 	} else if (job->enough) {
 		job_end(job, JOB_DONE, OK, "", now);
 	} else if (!book_complete(&job->book)) {
-		job->complete = false;
+		job->complete = job->finished = false;
 		audit_spend(job, false, now);
 	} else if (job_settled(job, now)) {
 		job_end(job, JOB_DONE, OK, "", now);
@@ -557,6 +581,33 @@ enum err jobs_submit(struct jobs *j, const struct kind *kind, const void *spec,
 	return OK;
 }
 
+void jobs_fail(struct jobs *j, const char *id, enum err e, const char *text,
+	       uint64_t now)
+{
+	struct job *job = jobs_find(j, id);
+
+	if (!job || !job_is_open(job))
+		return;
+	job_end(job, JOB_FAILED, e, text, now);
+	units_feed_all(j, now);
+}
+
+void jobs_finished(struct jobs *j, const char *id, enum err e, const char *text,
+		   uint64_t now)
+{
+	struct job *job = jobs_find(j, id);
+
+	if (!job || !job_is_open(job))
+		return;
+	if (e) {
+		jobs_fail(j, id, e, text, now);
+		return;
+	}
+	job->finishing = false;
+	job->finished = true;
+	job_step(job, now);
+}
+
 enum err jobs_cancel(struct jobs *j, const char *id, uint64_t now)
 {
 	return jobs_cancel_because(j, id, "", now);
@@ -592,6 +643,17 @@ bool jobs_wants(const struct jobs *j, const char *cap)
 		if (!strcmp(job->kind->cap, cap))
 			return true;
 	return false;
+}
+
+const void *jobs_spec(const struct jobs *j, const char *id,
+		      const struct kind **kind)
+{
+	const struct job *job = jobs_find(j, id);
+
+	if (!job)
+		return NULL;
+	*kind = job->kind;
+	return job->spec;
 }
 
 void jobs_each(const struct jobs *j, void (*fn)(const char *id, void *arg),

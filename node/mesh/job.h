@@ -118,6 +118,10 @@ struct jobs_ops {
 	/* It was quarantined, let back or barred: jobs_scored_next has it, and
 	 * should be asked at once. NULL is fine. */
 	void (*scored)(void *arg, const struct node_id *id);
+	/* Of a kind with `finish`: all its numbers are done. The result is
+	 * made final and jobs_finished says so; again does no harm. */
+	void (*finish)(void *arg, const char *job, const struct kind *kind,
+		       const void *spec);
 	/* Progress, a hit, or the end of a job: tell the subscribers. */
 	void (*changed)(void *arg, const char *job, bool ended);
 };
@@ -168,6 +172,12 @@ enum err jobs_submit(struct jobs *j, const struct kind *kind, const void *spec,
 enum err jobs_submit_search(struct jobs *j, const struct search_spec *s,
 			    uint64_t now, struct buf *why,
 			    char id[static JOB_ID_SIZE]) HN_CHECK;
+/* What jobs_ops.finish began has ended; an error fails the job. */
+void jobs_finished(struct jobs *j, const char *id, enum err e, const char *text,
+		   uint64_t now);
+/* It cannot go on, for a reason outside; an ended or unknown one stays. */
+void jobs_fail(struct jobs *j, const char *id, enum err e, const char *text,
+	       uint64_t now);
 /* ERR_NOTFOUND; a unique prefix is enough. One that has ended stays so. */
 enum err jobs_cancel(struct jobs *j, const char *id, uint64_t now) HN_CHECK;
 enum err jobs_cancel_because(struct jobs *j, const char *id, const char *text,
@@ -182,6 +192,12 @@ enum err jobs_cancel_because(struct jobs *j, const char *id, const char *text,
  * ignored. */
 void jobs_progress(struct jobs *j, uint64_t lease_id, uint64_t below,
 		   const uint32_t *shares, size_t n, uint64_t now);
+/* Of a kind without shares: a part of the answer came, which counts for
+ * nothing yet. */
+void jobs_heard(struct jobs *j, uint64_t lease_id, uint64_t now);
+/* So many hashes of the lease's answer were computed again and are right. */
+void jobs_checked(struct jobs *j, uint64_t lease_id, uint64_t hashes,
+		  uint64_t now);
 /* The end of a lease: OK means all of it is done (and told by progress, and
  * its signature was good: the caller checked) with so many hashes; OK without
  * that drops the worker, and so does ERR_CRYPTO, an answer without a good
@@ -323,6 +339,8 @@ struct job_info {
 	uint64_t twice;	   /* nonces that both of them had done */
 	char *backup_note; /* what the backup has; of an open job */
 	char *taken_from;  /* this node is the backup of that one */
+	char *file, *out;  /* of a batch; NULL */
+	uint64_t inputs, bytes; /* that FILE has */
 };
 extern const struct message job_info_message;
 
@@ -331,6 +349,9 @@ enum job_detail { JOB_BRIEF, JOB_PEERS, JOB_UNITS };
 enum err jobs_info(const struct jobs *j, const char *id, enum job_detail detail,
 		   uint64_t now, struct arena *a,
 		   struct job_info *out) HN_CHECK;
+/* What a job asks, in the form of its kind; NULL: unknown. */
+const void *jobs_spec(const struct jobs *j, const char *id,
+		      const struct kind **kind);
 void jobs_each(const struct jobs *j, void (*fn)(const char *id, void *arg),
 	       void *arg);
 

@@ -126,10 +126,11 @@ struct job {
 	enum err error;
 	char *text;
 	uint64_t submitted_at, ended_at, served_at;
-	bool enough, too_many; /* of hits: the end is near */
-	bool complete;	       /* all of the range is done ... */
-	uint64_t complete_at;  /* ... since then */
-	bool swept;	       /* ... and nobody holds parts of it */
+	bool enough, too_many;	  /* of hits: the end is near */
+	bool complete;		  /* all of the range is done ... */
+	uint64_t complete_at;	  /* ... since then */
+	bool swept;		  /* ... and nobody holds parts of it */
+	bool finishing, finished; /* jobs_ops.finish: asked, answered */
 
 	struct book book;
 	struct hits hits;

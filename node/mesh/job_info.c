@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/mesh/job_impl.h"
 
+#include "node/mesh/digest.h"
 #include "node/mesh/job.h"
 #include "node/mesh/sched.h"
 
@@ -12,6 +13,7 @@
 #define TEXT_MAX 512
 #define NOTE_MAX 1024
 #define WORD_MAX 32
+#define PATH_MAX_SHOWN 1024
 #define HEX_MAX 64 /* of a digest, a target, a node id */
 #define PEERS_MAX WORKER_MAX
 #define UNITS_MAX (WORKER_MAX * 4)
@@ -132,6 +134,10 @@ static const struct field job_info_fields[] = {
 	      "what the backup has of it; of an open job"),
     FIELD_STR(struct job_info, taken_from, NODE_NAME_SIZE,
 	      "taken over here; whose job it is"),
+    FIELD_STR(struct job_info, file, PATH_MAX_SHOWN, "of a batch: the inputs"),
+    FIELD_STR(struct job_info, out, PATH_MAX_SHOWN, "and where digests go"),
+    FIELD_U64(struct job_info, inputs, 0, "inputs in the file"),
+    FIELD_U64(struct job_info, bytes, 0, "bytes of the file"),
 };
 const struct message job_info_message =
     MESSAGE("job_info", struct job_info, job_info_fields);
@@ -160,6 +166,12 @@ static char *hex_of(struct arena *a, const uint8_t id[static NODE_ID_SIZE])
 static uint64_t whole(double x)
 {
 	return x > 0 ? (uint64_t)llround(x) : 0;
+}
+
+/* Numbers of its space, in hashes. */
+static double weight_of(const struct job *job)
+{
+	return job->kind->weight ? job->kind->weight(job->spec) : 1;
 }
 
 static struct check_report report_of(const struct job *job)
@@ -214,6 +226,35 @@ static void info_checks(const struct check_report *r, struct job_info *out)
 	out->winner_seen = 1 - unseen_winner(check_fraction(r));
 }
 
+/* Of a kind without shares: pieces are single hashes. */
+static void info_digests(const struct job *job, struct job_info *out,
+			 struct buf *note)
+{
+	struct digest_report d = {.fewest = UINT64_MAX};
+	const struct part *part;
+
+	DL_FOREACH (job->parts, part) {
+		if (part->dropped || !part->hashes)
+			continue;
+		d.own |= part->self;
+		if (part->self)
+			continue;
+		d.foreign += whole((double)part->hashes * weight_of(job));
+		d.checked += part->pieces;
+		if (part->pieces < d.fewest)
+			d.fewest = part->pieces;
+	}
+	if (d.fewest == UINT64_MAX)
+		d.fewest = 0;
+	out->pieces = out->rescanned = out->scanned = d.checked;
+	out->checked = out->winner_seen = digest_fraction(&d);
+	out->cost = d.foreign ? digest_fraction(&d) : 0;
+	out->unseen_1 = d.foreign ? digest_unseen(0.01, d.fewest) : 0;
+	out->unseen_10 = d.foreign ? digest_unseen(0.1, d.fewest) : 0;
+	out->unseen_50 = d.foreign ? digest_unseen(0.5, d.fewest) : 0;
+	digest_note(&d, note);
+}
+
 static void info_evidence(const struct job *job, struct arena *a,
 			  struct job_info *out)
 {
@@ -224,8 +265,8 @@ static void info_evidence(const struct job *job, struct arena *a,
 
 	info_checks(&r, out);
 	out->rehashed = job->rehashed;
-	out->late = job->late;
-	out->twice = job->twice;
+	out->late = whole((double)job->late * weight_of(job));
+	out->twice = whole((double)job->twice * weight_of(job));
 	DL_FOREACH (job->parts, part) {
 		if (part->dropped)
 			continue;
@@ -235,7 +276,10 @@ static void info_evidence(const struct job *job, struct arena *a,
 		out->shares += part->evidence.reported;
 	}
 	out->expected_shares = whole(expected);
-	check_note(&r, &note);
+	if (job->kind->shares)
+		check_note(&r, &note);
+	else
+		info_digests(job, out, &note);
 	out->note = text(a, buf_str(&note));
 	buf_release(&note);
 }
@@ -251,7 +295,8 @@ static void info_progress(const struct job *job, uint64_t now,
 	out->start = job->book.start;
 	out->end = job->book.end;
 	out->hashes = job->book.done.total;
-	out->percent = 100.0 * (double)out->hashes / (double)length;
+	out->percent =
+	    length ? 100.0 * (double)out->hashes / (double)length : 100;
 	out->seconds = (double)(until - job->submitted_at) / 1000.0;
 	if (open && job->rate > 0)
 		out->rate = whole(job->rate);
@@ -260,6 +305,8 @@ static void info_progress(const struct job *job, uint64_t now,
 	out->eta_s = !open	 ? 0
 		     : out->rate ? (double)left / (double)out->rate
 				 : -1;
+	out->hashes = whole((double)out->hashes * weight_of(job));
+	out->rate = whole((double)out->rate * weight_of(job));
 }
 
 static void info_counts(const struct job *job, struct job_info *out)
@@ -326,14 +373,18 @@ static void info_peer(const struct part *part, uint64_t now, struct arena *a,
 	out->id = text(a, node_hex(&part->id));
 	out->name = text(a, name);
 	out->units = part->units;
-	out->hashes = part->hashes;
+	const double hashes = (double)part->hashes * weight_of(part->job);
+
+	out->hashes = whole(hashes);
 	if (busy)
-		out->rate = whole((double)part->hashes * 1000.0 / (double)busy);
+		out->rate = whole(hashes * 1000.0 / (double)busy);
 	out->expected_shares = whole(part->evidence.expected);
 	out->shares = part->evidence.reported;
 	if (part->hashes)
 		out->rescanned =
-		    fmin(1, (double)part->rescanned / (double)part->hashes);
+		    fmin(1, (double)(part->job->kind->shares ? part->rescanned
+							     : part->pieces) /
+				hashes);
 	out->late = part->late;
 	out->pieces = part->pieces;
 	out->checks = part->checks;
@@ -341,7 +392,9 @@ static void info_peer(const struct part *part, uint64_t now, struct arena *a,
 		struct check_report r = {0};
 
 		check_peer(&r, part->pieces, part->weight, &part->evidence);
-		out->unseen_10 = r.unseen_10;
+		out->unseen_10 = part->job->kind->shares
+				     ? r.unseen_10
+				     : digest_unseen(0.1, part->pieces);
 	}
 	info_ever(part, out);
 	out->state = part->dropped ? "dropped"

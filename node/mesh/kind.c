@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct kind *const kind_list[KIND_COUNT] = {&kind_search};
+const struct kind *const kind_list[KIND_COUNT] = {&kind_search, &kind_batch};
 
 const struct kind *kind_find(const char *name)
 {

@@ -45,6 +45,9 @@ struct kind {
 	 * before it says jobs_progress (with no shares), and says jobs_lie when
 	 * it has proof; max_bits, cut, check, merge and all are NULL. */
 	bool shares;
+	/* The result is made final by jobs_ops.finish before the job is done.
+	 */
+	bool finish;
 	uint64_t first; /* numbers for a worker of unknown rate; 0:
 			 * SCHED_FIRST */
 	uint64_t most;	/* numbers of one unit; 0: any */
@@ -56,6 +59,8 @@ struct kind {
 	unsigned (*max_bits)(const void *spec);
 	/* The numbers to be done; within [0, NONCES). */
 	struct span (*range)(const void *spec);
+	/* How many hashes one number stands for, on average; NULL: 1. */
+	double (*weight)(const void *spec);
 	/* What its own spec adds to what people are shown. */
 	void (*show)(const void *spec, struct arena *a, struct job_info *out);
 	void (*cut)(const void *spec, struct span unit, unsigned bits,
@@ -69,9 +74,9 @@ struct kind {
 			     const struct hit *hit);
 };
 
-extern const struct kind kind_search;
+extern const struct kind kind_search, kind_batch;
 
-#define KIND_COUNT 1
+#define KIND_COUNT 2
 extern const struct kind *const kind_list[KIND_COUNT];
 const struct kind *kind_find(const char *name); /* NULL: unknown */
 

@@ -8,6 +8,7 @@
 #include "node/mesh/access.h"
 #include "node/mesh/address.h"
 #include "node/mesh/backup.h"
+#include "node/mesh/batch_index.h"
 #include "node/mesh/control.h"
 #include "node/mesh/invite.h"
 #include "node/mesh/journal.h"
@@ -72,6 +73,8 @@ const struct store_schema *mesh_schema(size_t *n)
 		all[count++] = standing_schema[i];
 	for (size_t i = 0; i < backup_schema_count; i++)
 		all[count++] = backup_schema[i];
+	for (size_t i = 0; i < batch_index_schema_count; i++)
+		all[count++] = batch_index_schema[i];
 	*n = count;
 	return all;
 }
@@ -667,17 +670,27 @@ static void on_rpc_stopped(void *arg)
 		stop_devices(m);
 }
 
-static void on_units_stopped(void *arg)
+static void on_digests_stopped(void *arg)
 {
 	struct mesh *m = arg;
 
-	m->service_hash = NULL;
 	if (m->peers)
 		peers_stop(m->peers);
 	if (m->rpc)
 		rpc_stop(m->rpc, on_rpc_stopped, m);
 	else
 		on_rpc_stopped(m);
+}
+
+static void on_units_stopped(void *arg)
+{
+	struct mesh *m = arg;
+
+	m->service_hash = NULL;
+	if (m->service_digest)
+		service_digest_stop(m->service_digest, on_digests_stopped, m);
+	else
+		on_digests_stopped(m);
 }
 
 void mesh_stop(struct mesh *m, loop_fn done, void *arg)

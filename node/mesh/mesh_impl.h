@@ -25,6 +25,7 @@ struct journal;
 struct membership;
 struct offers;
 struct peers;
+struct service_digest;
 struct service_hash;
 struct service_job;
 struct ledger;
@@ -59,6 +60,7 @@ struct mesh {
 	struct backup *backup;	   /* of the jobs, elsewhere */
 	struct service_job *service_job;
 	struct service_hash *service_hash;
+	struct service_digest *service_digest;
 	struct service_node *service_node;
 	struct ledger *ledger; /* receipts */
 	struct replay *replay; /* leases served before */
@@ -201,6 +203,22 @@ void service_receipt_served(struct mesh *m, struct rpc_stream *st,
 /* A peer's lease ended well and its signature is good; all but the owner is
  * filled in. */
 void service_receipt_answered(struct mesh *m, struct ledger_answer *a);
+
+/* --- service_job.c uses service_digest.c's call half --- */
+
+/* The same for leases of batch jobs, and the files of those. */
+enum err service_digest_assign(struct mesh *m, const struct lease *l) HN_CHECK;
+void service_digest_revoke(struct mesh *m, uint64_t lease_id);
+/* jobs_ops.finish. */
+void service_digest_finish(struct mesh *m, const char *job, const void *spec);
+/* The job has ended; and that is on disk. Other kinds are left alone. */
+void service_digest_ended(struct mesh *m, const char *job);
+void service_digest_final(struct mesh *m, const char *job);
+struct service_digest *service_digest_new(struct mesh *m);
+void service_digest_stop(struct service_digest *s, loop_fn done, void *arg);
+/* The jobs of an earlier start are here. */
+void service_digest_resume(struct mesh *m);
+void service_digest_withdraw(struct mesh *m);
 
 struct service_job *service_job_new(struct mesh *m);
 /* Saves all open jobs, which go on at the next start; ends all watchers. */

@@ -343,8 +343,10 @@ enum err offers_remove(struct offers *o, const char *cap, struct buf *why)
 	topics_offer(o->m->topics, name, false);
 	if (!o->n)
 		lending_run(o->m->lending, false);
-	if (o->m->service_hash && !o->n)
+	if (o->m->service_hash && !o->n) {
 		service_hash_withdraw(o->m);
+		service_digest_withdraw(o->m);
+	}
 	if (o->m->service_job)
 		service_job_worker_gone(o->m, name, identity_id(o->m->me));
 	return OK;

@@ -2,10 +2,9 @@
 /*
  * hash.batch: digests of many inputs, streamed both ways, order kept.
  *
- * Serving: each chunk's complete inputs become one slice for the device pool;
- * slices are answered in order. What is held is bounded: the stream takes no
- * more chunks while HELD_MAX bytes wait, and an input is at most
- * BATCH_ITEM_MAX.
+ * Serving is digester.c's, between the chunks of a stream. What is held is
+ * bounded: the stream takes no more chunks while DIGESTER_HELD bytes wait, and
+ * an input is at most BATCH_ITEM_MAX.
  *
  * Over the control socket a batch may name a peer: then this node is a pipe
  * between the two streams, with a queue each way that stops its source while
@@ -13,8 +12,7 @@
  */
 #include "node/mesh/mesh_impl.h"
 
-#include "asic/asic.h"
-#include "node/base/buf.h"
+#include "node/mesh/digester.h"
 #include "node/mesh/lender.h"
 #include "node/mesh/lending.h"
 #include "node/mesh/service_hash.h"
@@ -25,205 +23,85 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HELD_MAX (1u << 20)
-
 /* --- serving --- */
-
-struct slice {
-	struct slice *prev, *next;
-	struct batch *b;
-	struct asic_batch *work; /* NULL: done */
-	struct buf data;	 /* the inputs, one after the other */
-	struct bytes *msgs;
-	size_t n;
-	uint64_t first;
-	uint8_t *digests; /* n * 32 */
-	enum err e;
-};
 
 struct batch {
 	struct mesh *m;
-	struct rpc_stream *st; /* NULL: over, the device still runs */
-	uint64_t client;
+	struct rpc_stream *st;
 	struct loan loan;
-	int rounds;
-	uint64_t next; /* index of the input to come or in part */
-	struct buf part;
-	bool ended;
-	size_t held;
-	struct slice *slices;
+	struct digester *d;
 };
 
-/* Empty inputs weigh something, too: the place for their digests. */
-static size_t slice_weight(const struct slice *s)
+static void batch_free(struct batch *b)
 {
-	return s->data.n + s->n * (sizeof(*s->msgs) + 32);
-}
-
-static void slice_free(struct slice *s)
-{
-	DL_DELETE(s->b->slices, s);
-	s->b->held -= slice_weight(s);
-	buf_release(&s->data);
-	free(s->msgs);
-	free(s->digests);
-	free(s);
-}
-
-static void batch_maybe_free(struct batch *b)
-{
-	if (b->st || b->slices)
-		return;
 	lending_end(&b->loan);
-	buf_release(&b->part);
+	digester_free(b->d);
 	free(b);
-}
-
-/* No more is wanted: what the device has not begun is dropped. */
-static void batch_over(struct batch *b)
-{
-	struct slice *s, *tmp;
-
-	b->st = NULL;
-	DL_FOREACH_SAFE (b->slices, s, tmp) {
-		if (s->work)
-			asic_batch_cancel(s->work);
-		else
-			slice_free(s);
-	}
-	batch_maybe_free(b);
 }
 
 static void batch_fail(struct batch *b, enum err e, const char *text)
 {
 	rpc_fail(b->st, e, "%s", text);
-	batch_over(b);
+	batch_free(b);
 }
 
-static void batch_push(struct batch *b)
+static bool on_digests(void *arg, const struct digests *d)
 {
-	struct slice *s;
+	struct batch *b = arg;
+	struct batch_out out = {.first = d->first,
+				.digests = {d->digests[0], d->n * 32}};
 
-	while (b->st && (s = b->slices) && !s->work) {
-		struct batch_out out = {.first = s->first,
-					.digests = {s->digests, s->n * 32}};
-		if (s->e) {
-			batch_fail(b, s->e, "the device failed");
-			return;
-		}
-		if (rpc_send(b->st, &out))
-			break;
-		slice_free(s);
-	}
-	if (!b->st)
-		return;
-	rpc_hold(b->st, b->held > HELD_MAX);
-	if (b->ended && !b->slices) {
-		struct batch_end end = {.count = b->next};
-		memcpy(end.by, identity_id(b->m->me)->b, sizeof(end.by));
-		rpc_reply(b->st, &end);
-		b->st = NULL;
-		batch_maybe_free(b);
-	}
+	if (rpc_send(b->st, &out))
+		return false;
+	rpc_hold(b->st, d->held > DIGESTER_HELD);
+	return true;
 }
 
-static void on_digests(void *arg, enum err e, const uint8_t (*digests)[32],
-		       size_t n)
+static void on_device_failed(void *arg, enum err e)
 {
-	struct slice *s = arg;
-	struct batch *b = s->b;
-
-	s->work = NULL;
-	s->e = e;
-	if (!b->st) {
-		slice_free(s);
-		batch_maybe_free(b);
-		return;
-	}
-	if (!e)
-		s->digests = xmemdup(digests, n * 32);
-	batch_push(b);
+	batch_fail(arg, e, "the device failed");
 }
 
-/* Moves the complete input in b->part to the slice. */
-static void slice_add(struct slice *s, struct batch *b, size_t ends[])
+static void on_batch_done(void *arg)
 {
-	buf_add(&s->data, b->part.p, b->part.n);
-	buf_clear(&b->part);
-	ends[s->n++] = s->data.n;
-	b->next++;
+	struct batch *b = arg;
+	struct batch_end end = {.count = digester_inputs(b->d)};
+
+	memcpy(end.by, identity_id(b->m->me)->b, sizeof(end.by));
+	rpc_reply(b->st, &end);
+	batch_free(b);
 }
 
-static void slice_start(struct slice *s, const size_t ends[])
-{
-	struct batch *b = s->b;
-	size_t at = 0;
-
-	s->msgs = xcalloc(s->n, sizeof(*s->msgs));
-	for (size_t i = 0; i < s->n; i++) {
-		/* An empty buffer has no address; an empty input needs none. */
-		s->msgs[i].p = s->data.p ? s->data.p + at : (uint8_t *)"";
-		s->msgs[i].n = ends[i] - at;
-		at = ends[i];
-	}
-	b->held += slice_weight(s);
-	DL_APPEND(b->slices, s);
-	s->e = asic_batch_start(b->m->asic, s->msgs, s->n, b->rounds, b->client,
-				on_digests, s, &s->work);
-	batch_push(b);
-}
+static const struct digester_ops digest_ops = {
+    .take = on_digests, .failed = on_device_failed, .done = on_batch_done};
 
 static void on_inputs(void *arg, struct rpc_stream *st, const void *msg)
 {
 	struct batch *b = arg;
 	const struct batch_in *in = msg;
-	size_t ends[BATCH_ITEMS_MAX];
+	const char *why;
 
-	(void)st;
-	if (!in) {
-		b->ended = true;
-		if (b->part.n)
-			batch_fail(b, ERR_INPUT, "the last input has no end");
-		else
-			batch_push(b);
-		return;
-	}
-	if (in->first != b->next) {
-		batch_fail(b, ERR_INPUT, "inputs out of order");
-		return;
-	}
-	struct slice *s = HN_NEW(struct slice);
-	s->b = b;
-	s->first = b->next;
-	const struct batch_item *items = in->items.items;
-	for (size_t i = 0; i < in->items.n; i++) {
-		if (b->part.n + items[i].data.n > BATCH_ITEM_MAX) {
-			buf_release(&s->data);
-			free(s);
-			batch_fail(b, ERR_LIMIT, "an input is over 1 MiB");
-			return;
-		}
-		buf_add(&b->part, items[i].data.p, items[i].data.n);
-		if (!items[i].more)
-			slice_add(s, b, ends);
-	}
-	if (s->n)
-		slice_start(s, ends);
-	else
-		free(s);
+	enum err e = in ? digester_feed(b->d, in->first, &in->items, &why)
+			: digester_end(b->d, &why);
+	if (e)
+		batch_fail(b, e, why);
+	else if (in)
+		rpc_hold(st, digester_held(b->d) > DIGESTER_HELD);
 }
 
 static void on_batch_room(void *arg, struct rpc_stream *st)
 {
+	struct batch *b = arg;
+
 	(void)st;
-	batch_push(arg);
+	digester_push(b->d);
 }
 
 static void on_batch_left(void *arg, struct rpc_stream *st, enum err e,
 			  const void *reply, const char *text)
 {
 	(void)st, (void)e, (void)reply, (void)text;
-	batch_over(arg);
+	batch_free(arg);
 }
 
 static const struct rpc_ops batch_ops = {
@@ -436,14 +314,14 @@ void serve_batch(struct rpc_stream *st, const void *request, void *arg)
 	struct batch *b = HN_NEW(struct batch);
 	b->m = m;
 	b->st = st;
-	b->client = work_client(st);
-	b->rounds = (int)q->rounds;
 	enum err e =
 	    lending_take(m->lending, st, "", &b->loan, on_recalled, b, &why);
 	if (e) {
 		rpc_fail(st, e, "%s", buf_str(&why));
 		free(b);
 	} else {
+		b->d = digester_new(m->asic, (int)q->rounds, false,
+				    work_client(st), &digest_ops, b);
 		rpc_serve(st, &batch_ops, b);
 	}
 	buf_release(&why);

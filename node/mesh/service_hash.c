@@ -19,10 +19,12 @@
 #include "asic/asic.h"
 #include "node/base/buf.h"
 #include "node/base/log.h"
+#include "node/mesh/digest.h"
 #include "node/mesh/job.h"
 #include "node/mesh/ledger.h"
 #include "node/mesh/lender.h"
 #include "node/mesh/lending.h"
+#include "node/mesh/service_digest.h"
 
 #include <sodium.h>
 #include <utlist.h>
@@ -787,6 +789,19 @@ const struct rpc_method service_hash_methods[] = {
      .max_streams = UNITS_PER_SESSION,
      .serve = serve_search,
      .doc = "scan a nonce range of a header; shares as evidence"},
+    {.name = "hash.digest",
+     .version = 1,
+     .right = RIGHT_GRANTED,
+     .cap = "hash/sha256d",
+     .repeatable = true,
+     .request = &hash_digest_message,
+     .reply = &hash_digested_message,
+     .up = &digest_in_message,
+     .down = &digest_out_message,
+     .max_chunk = BATCH_CHUNK_MAX,
+     .max_streams = UNITS_PER_SESSION,
+     .serve = serve_digest,
+     .doc = "digests of a lease's inputs, committed to and opened"},
     {.name = "hash.batch",
      .version = 1,
      .right = RIGHT_GRANTED,

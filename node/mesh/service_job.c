@@ -14,7 +14,9 @@
 #include "node/mesh/job.h"
 #include "node/mesh/journal.h"
 #include "node/mesh/kind.h"
+#include "node/mesh/kind_batch.h"
 #include "node/mesh/ledger.h"
+#include "node/mesh/service_digest.h"
 #include "node/mesh/service_hash.h"
 #include "node/mesh/service_trust.h"
 #include "node/mesh/standing.h"
@@ -85,6 +87,7 @@ static const struct carrier {
 	void (*revoke)(struct mesh *m, uint64_t lease_id); /* if it has it */
 } carriers[] = {
     {&kind_search, service_hash_assign, service_hash_revoke},
+    {&kind_batch, service_digest_assign, service_digest_revoke},
 };
 
 static enum err op_assign(void *arg, const struct lease *l)
@@ -264,10 +267,21 @@ static void tell_watchers(struct service_job *s, const char *job, bool ended)
 	}
 }
 
+static void op_finish(void *arg, const char *job, const struct kind *kind,
+		      const void *spec)
+{
+	struct service_job *s = arg;
+
+	(void)kind; /* there is one that asks for it */
+	service_digest_finish(s->m, job, spec);
+}
+
 static void op_changed(void *arg, const char *job, bool ended)
 {
 	struct service_job *s = arg;
 
+	if (ended)
+		service_digest_ended(s->m, job);
 	journal_changed(s->m->journal, job, ended);
 	if (!ended)
 		tell_watchers(s, job, false);
@@ -279,6 +293,7 @@ static void on_final(void *arg, const char *job)
 	struct service_job *s = arg;
 
 	ledger_job_ended(s->m->ledger, job);
+	service_digest_final(s->m, job);
 	tell_watchers(s, job, true);
 	log_ended(s, job);
 }
@@ -291,6 +306,7 @@ static const struct jobs_ops job_ops = {
     .rescan_cancel = op_rescan_cancel,
     .peer_bad = op_peer_bad,
     .scored = op_scored,
+    .finish = op_finish,
     .changed = op_changed,
 };
 
@@ -445,6 +461,12 @@ static void on_submitted(void *arg, const char *job, enum err e,
 	service_job_kick(m);
 }
 
+void service_job_submitted(struct mesh *m, struct rpc_stream *st,
+			   const char *job)
+{
+	journal_submitted(m->journal, job, on_submitted, answer_new(m, st));
+}
+
 static void serve_submit(struct rpc_stream *st, const void *request, void *arg)
 {
 	const struct search_spec *spec = request;
@@ -459,8 +481,7 @@ static void serve_submit(struct rpc_stream *st, const void *request, void *arg)
 	} else {
 		log_info("work", "job accepted: search %llu nonces job=%s",
 			 (unsigned long long)(spec->end - spec->start), id);
-		journal_submitted(m->journal, id, on_submitted,
-				  answer_new(m, st));
+		service_job_submitted(m, st, id);
 	}
 	buf_release(&why);
 }
@@ -666,6 +687,7 @@ struct service_job *service_job_new(struct mesh *m)
 
 void service_job_resume(struct mesh *m)
 {
+	service_digest_resume(m);
 	if (jobs_wants(m->jobs, SEARCH_CAP))
 		know_core_rate(m->service_job);
 	service_job_kick(m);
@@ -716,6 +738,12 @@ const struct rpc_method service_job_methods[] = {
      .reply = &job_made_message,
      .serve = serve_submit,
      .doc = "accept a search; the job id"},
+    {.name = "job.batch",
+     .version = 1,
+     .request = &batch_spec_message,
+     .reply = &job_made_message,
+     .serve = serve_batch_submit,
+     .doc = "accept digests of a file's inputs; the job id"},
     {.name = "job.watch",
      .version = 1,
      .repeatable = true,

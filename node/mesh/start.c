@@ -346,6 +346,7 @@ static enum err make_parts(struct mesh *m, struct buf *why)
 	m->service_node = service_node_new(m);
 	m->service_receipt = service_receipt_new(m);
 	m->service_hash = service_hash_new(m);
+	m->service_digest = service_digest_new(m);
 	m->service_job = service_job_new(m);
 	m->backup = backup_new(m);
 	return OK;

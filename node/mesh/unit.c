@@ -458,6 +458,35 @@ void jobs_lease_end(struct jobs *j, uint64_t lease_id, enum err e,
 	jobs_settle(j, pool, w, now);
 }
 
+void jobs_heard(struct jobs *j, uint64_t lease_id, uint64_t now)
+{
+	struct unit *u;
+
+	HASH_FIND(hh, j->leases, &lease_id, sizeof(lease_id), u);
+	if (!u || !u->open)
+		return;
+	struct worker *w = u->part->worker;
+
+	w->heard_at = now;
+	if (w->units == u)
+		w->turn_at = now;
+	u->job->served_at = now;
+	if (u->state == UNIT_ASSIGNED)
+		u->state = UNIT_COMPUTING;
+}
+
+void jobs_checked(struct jobs *j, uint64_t lease_id, uint64_t hashes,
+		  uint64_t now)
+{
+	struct unit *u;
+
+	HASH_FIND(hh, j->leases, &lease_id, sizeof(lease_id), u);
+	if (!u || u->job->kind->shares || !hashes)
+		return;
+	u->part->pieces += hashes;
+	trust_event(j, u->part->worker, SCORE_PIECE, now);
+}
+
 void jobs_lie(struct jobs *j, uint64_t lease_id, const char *why, uint64_t now)
 {
 	struct unit *u;

@@ -554,6 +554,8 @@ class Worker(Peer):
         self.offer = [cap, rate, 100, 1, 2]
         self.cheat = cheat
         self.units = []  # [start, end) of each that was asked for
+        self.leases = {}  # of hash.digest, by stream
+        self.opened = []  # places that were drawn
         self.ended = None  # why the session is over
         self.sock.settimeout(None)
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -565,6 +567,8 @@ class Worker(Peer):
                 kind, flags, stream, payload = self.frame()
                 if kind == 1:
                     self._serve(stream, payload)
+                elif stream in self.leases:
+                    self._digest_frame(stream, kind, flags, payload)
         except (Closed, OSError) as e:
             self.ended = str(e)
 
@@ -580,6 +584,9 @@ class Worker(Peer):
             self.open("node.changed", [1, [self.offer], [self.offer[0]]])
         elif name == "hash.search":
             self._search(stream, *request[:6])
+        elif name == "hash.digest":
+            self.leases[stream] = Lease(*request[:5])
+            self.send_frame(4, struct.pack(">I", 1 << 18), stream)
         else:
             self._end(stream, [])
 
@@ -599,6 +606,56 @@ class Worker(Peer):
             b"hnode answer 1\0" + job.encode() + header
             + struct.pack(">QQQB", lease, start, end, bits) + listed)])
 
+    def _digest_frame(self, stream, kind, flags, payload):
+        lease = self.leases[stream]
+        if kind == 6:
+            del self.leases[stream]
+            return
+        if kind != 2:
+            return
+        lease.chunk += payload
+        if flags & 1:
+            return
+        first, items, places = unpack(lease.chunk)
+        # Room for the next ones.
+        self.send_frame(4, struct.pack(">I", len(lease.chunk)), stream)
+        lease.chunk = b""
+        for data, more in items:
+            lease.part += data
+            if not more:
+                lease.inputs.append(lease.part)
+                lease.part = b""
+        if places:
+            self.opened.append(list(sums(places)))
+            tree = tree_of([leaf(x) for x in lease.inputs])
+            self._end(stream, [len(lease.inputs), [
+                [at, b"".join(path_of(tree, at))] for at in sums(places)]])
+            return
+        if len(lease.inputs) < lease.end - lease.start:
+            return
+        self.units.append((lease.start, lease.end))
+        true = [digest_of(x, lease.rounds) for x in lease.inputs]
+        told = self.cheat(lease, true)
+        if told is None:
+            return
+        for at in range(0, len(told), 512):
+            self._chunk(stream, [lease.start + at,
+                                 b"".join(told[at:at + 512])])
+        root = tree_of([leaf(x) for x in lease.inputs])[-1][0]
+        out = lease.signed_root or tree_of([leaf(x) for x in told])[-1][0]
+        sig = self.key.sign(
+            b"hnode answer 1\0" + lease.job.encode() + root
+            + struct.pack(">QQQB", lease.id, lease.start, lease.end,
+                          lease.rounds) + out)
+        self._chunk(stream, [lease.end, b"", root, out, sig])
+
+    def _chunk(self, stream, message):
+        # In frames of at most 16,000 bytes; flag 1: more follow.
+        data = pack(message)
+        for at in range(0, len(data), 16000):
+            self.send_frame(2, data[at:at + 16000], stream,
+                            1 if at + 16000 < len(data) else 0)
+
     def close(self):
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
@@ -606,6 +663,58 @@ class Worker(Peer):
             pass
         self.thread.join(10)
         super().close()
+
+
+class Lease:
+    """One of hash.digest. A cheat may set signed_root."""
+
+    def __init__(self, job, number, start, end, rounds):
+        self.job, self.id = job, number
+        self.start, self.end, self.rounds = start, end, rounds
+        self.inputs, self.part, self.chunk = [], b"", b""
+        self.signed_root = None
+
+
+def digest_of(data, rounds):
+    d = hashlib.sha256(data).digest()
+    return hashlib.sha256(d).digest() if rounds == 2 else d
+
+
+def sums(data):
+    """The numbers that differences() packs."""
+    out, last, step, shift = [], 0, 0, 0
+    for b in data:
+        step |= (b & 127) << shift
+        shift += 7
+        if b < 128:
+            last += step
+            out.append(last)
+            step = shift = 0
+    return out
+
+
+# --- RFC 6962 (Merkle trees) ---
+
+def leaf(data):
+    return hashlib.sha256(b"\0" + data).digest()
+
+
+def tree_of(level):
+    """All levels, the leaves first."""
+    levels = [level]
+    while len(level) > 1:
+        level = [hashlib.sha256(b"\1" + b"".join(level[i:i + 2])).digest()
+                 if i + 1 < len(level) else level[i]
+                 for i in range(0, len(level), 2)]
+        levels.append(level)
+    return levels
+
+
+def path_of(levels, at):
+    for level in levels[:-1]:
+        if at ^ 1 < len(level):
+            yield level[at ^ 1]
+        at //= 2
 
 
 def shares_of(header, start, end, bits):

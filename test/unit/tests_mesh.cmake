@@ -8,3 +8,4 @@ foreach(name mesh enrol)
 	hn_test(unit test_${name} LINKS hn_mesh LABELS threads TIMEOUT 180
 		SOURCES ${CMAKE_SOURCE_DIR}/test/support/nodes.c)
 endforeach()
+hn_test(unit test_batch_file LINKS hn_mesh)
