@@ -68,7 +68,8 @@ struct part {
 	bool self, dropped, lost;
 	char *why;
 	struct part *prev, *next;
-	UT_hash_handle hh; /* of an open job, by id */
+	UT_hash_handle hh; /* by id */
+	size_t place;	   /* among those saved last */
 };
 
 /* What is done again, and which shares its worker reported there. */

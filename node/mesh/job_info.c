@@ -333,17 +333,17 @@ static void info_hits(const struct job *job, bool list, struct arena *a,
 	if (!h->n)
 		return;
 	out->found = true;
-	out->nonce = (struct opt_u64){true, h->v[0].nonce};
-	out->hash = show_digest(a, h->v[0].digest);
-	out->by = text(a, node_hex(&h->v[0].by));
+	out->nonce = (struct opt_u64){true, hits_at(h, 0)->nonce};
+	out->hash = show_digest(a, hits_at(h, 0)->digest);
+	out->by = text(a, node_hex(&hits_at(h, 0)->by));
 	if (!list)
 		return;
 	struct job_hit *items = arena_alloc(a, h->n * sizeof(*items));
 
 	for (size_t i = 0; i < h->n; i++) {
-		items[i].nonce = h->v[i].nonce;
-		items[i].hash = show_digest(a, h->v[i].digest);
-		items[i].by = text(a, node_hex(&h->v[i].by));
+		items[i].nonce = hits_at(h, i)->nonce;
+		items[i].hash = show_digest(a, hits_at(h, i)->digest);
+		items[i].by = text(a, node_hex(&hits_at(h, i)->by));
 	}
 	out->hits = (struct list){items, h->n};
 }

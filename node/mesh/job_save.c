@@ -167,18 +167,8 @@ static void save_part(const struct part *part, size_t *room, uint64_t now,
 	out->why = text(a, part->why);
 }
 
-static size_t position(const struct part *const *parts, size_t n,
-		       const struct part *part)
-{
-	size_t i = 0;
-
-	while (i < n && parts[i] != part)
-		i++;
-	return i;
-}
-
-static void save_units(const struct job *job, const struct part *const *parts,
-		       size_t nparts, struct arena *a, struct list *out)
+static void save_units(const struct job *job, size_t nparts, struct arena *a,
+		       struct list *out)
 {
 	const size_t all = job->nclosed + job->nunits;
 	size_t skip = all > UNITS_KEPT ? all - UNITS_KEPT : 0, n = 0;
@@ -189,13 +179,13 @@ static void save_units(const struct job *job, const struct part *const *parts,
 		const struct unit *u;
 
 		DL_FOREACH (lists[i], u) {
-			const size_t at = position(parts, nparts, u->part);
+			const size_t at = u->part->place;
 
 			if (skip) {
 				skip--;
 				continue;
 			}
-			if (u->replica || at == nparts)
+			if (u->replica || at >= nparts)
 				continue;
 			items[n++] = (struct saved_unit){
 			    .lease = u->id,
@@ -211,8 +201,8 @@ static void save_units(const struct job *job, const struct part *const *parts,
 	*out = (struct list){items, n};
 }
 
-static void save_hits(const struct job *job, const struct saved_part *parts,
-		      size_t nparts, struct arena *a, struct job_saved *out)
+static void save_hits(const struct job *job, size_t nparts, struct arena *a,
+		      struct job_saved *out)
 {
 	const struct hits *h = &job->hits;
 	uint8_t *by = arena_alloc(a, 2 * h->n + 1);
@@ -220,14 +210,12 @@ static void save_hits(const struct job *job, const struct saved_part *parts,
 	out->hits.items = arena_alloc(a, h->n * sizeof(uint32_t) + 1);
 	out->hits.n = h->n;
 	for (size_t i = 0; i < h->n; i++) {
-		size_t at = 0;
+		const struct hit *hit = hits_at(h, i);
+		const struct part *part = part_find(job, &hit->by);
+		const size_t at =
+		    part && part->place < nparts ? part->place : BY_SELF;
 
-		out->hits.items[i] = h->v[i].nonce;
-		while (at < nparts &&
-		       memcmp(parts[at].id, h->v[i].by.b, NODE_ID_SIZE) != 0)
-			at++;
-		if (at == nparts)
-			at = BY_SELF;
+		out->hits.items[i] = hit->nonce;
 		by[2 * i] = (uint8_t)(at >> 8);
 		by[2 * i + 1] = (uint8_t)at;
 	}
@@ -249,24 +237,23 @@ static void save_parts(const struct job *job, uint64_t now, struct arena *a,
 		       struct job_saved *out)
 {
 	size_t n = 0, room = BORDERS_MAX, i = 0;
-	const struct part *part;
+	struct part *part;
 
 	DL_COUNT(job->parts, part, n);
 	if (n > WORKER_MAX)
 		n = WORKER_MAX;
-	const struct part **list = arena_alloc(a, (n + 1) * sizeof(*list));
 	struct saved_part *items = arena_alloc(a, (n + 1) * sizeof(*items));
 
 	DL_FOREACH (job->parts, part) {
+		part->place = i;
 		if (i == n)
-			break;
-		list[i] = part;
+			continue;
 		save_part(part, &room, now, a, &items[i]);
 		out->hashes += items[i++].hashes;
 	}
 	out->parts = (struct list){items, n};
-	save_units(job, list, n, a, &out->units);
-	save_hits(job, items, n, a, out);
+	save_units(job, n, a, &out->units);
+	save_hits(job, n, a, out);
 }
 
 enum err jobs_save(const struct jobs *j, const char *id, uint64_t now,
@@ -337,6 +324,27 @@ static bool is_amount(double x)
 	return isfinite(x) && x >= 0;
 }
 
+static int by_id(const void *a, const void *b)
+{
+	const struct saved_part *const *x = a, *const *y = b;
+
+	return memcmp((*x)->id, (*y)->id, NODE_ID_SIZE);
+}
+
+static bool ids_differ(const struct saved_part *p, size_t n)
+{
+	const struct saved_part **sorted = xcalloc(n + 1, sizeof(*sorted));
+	bool differ = true;
+
+	for (size_t i = 0; i < n; i++)
+		sorted[i] = &p[i];
+	qsort(sorted, n, sizeof(*sorted), by_id);
+	for (size_t i = 1; i < n && differ; i++)
+		differ = by_id(&sorted[i - 1], &sorted[i]) != 0;
+	free(sorted);
+	return differ;
+}
+
 static enum err parts_check(const struct job_saved *s, struct span range,
 			    struct buf *why)
 {
@@ -356,11 +364,10 @@ static enum err parts_check(const struct job_saved *s, struct span range,
 			done.total - before == p[i].hashes) &&
 		       (!p[i].dropped || !p[i].hashes);
 		sum += p[i].hashes;
-		for (size_t k = 0; k < i && good; k++)
-			good = memcmp(p[i].id, p[k].id, NODE_ID_SIZE) != 0;
 	}
 	spans_release(&done);
-	if (good && sum == s->hashes && sum <= range.b - range.a)
+	if (good && ids_differ(p, s->parts.n) && sum == s->hashes &&
+	    sum <= range.b - range.a)
 		return OK;
 	buf_add_str(why, "what its peers did does not add up");
 	return ERR_PROTO;
@@ -534,18 +541,17 @@ static void restore_hits(struct job *job, const struct job_saved *s)
 	const struct saved_part *parts = s->parts.items;
 	struct hits *h = &job->hits;
 
-	h->cap = h->n = s->hits.n;
-	h->v = h->n ? xcalloc(h->n, sizeof(*h->v)) : NULL;
-	for (size_t i = 0; i < h->n; i++) {
+	for (size_t i = 0; i < s->hits.n; i++) {
 		const size_t at =
 		    (size_t)(s->by.p[2 * i] << 8 | s->by.p[2 * i + 1]);
+		struct hit hit = {.nonce = s->hits.items[i],
+				  .by = job->jobs->self};
 
-		h->v[i].nonce = s->hits.items[i];
-		job->kind->check(job->spec, &job->jobs->judge, h->v[i].nonce, 0,
-				 h->v[i].digest);
-		h->v[i].by = job->jobs->self;
+		job->kind->check(job->spec, &job->jobs->judge, hit.nonce, 0,
+				 hit.digest);
 		if (at != BY_SELF)
-			memcpy(h->v[i].by.b, parts[at].id, NODE_ID_SIZE);
+			memcpy(hit.by.b, parts[at].id, NODE_ID_SIZE);
+		hits_add(h, &hit);
 	}
 }
 

@@ -23,11 +23,25 @@ struct hit {
 	uint8_t digest[32];
 	struct node_id by;
 };
-/* Ascending by nonce, each once. Zero-initialised is empty and ready. */
+/*
+ * Each nonce once, in ascending order, although they come in any: what is
+ * moved to make room is small. Zero-initialised is empty and ready.
+ */
 struct hits {
-	struct hit *v;
+	struct hit *v; /* as they came */
+	struct hit_place {
+		uint32_t nonce, at; /* v[at] is its hit */
+	} * order;
 	size_t n, cap;
 };
+/* False: that nonce was there already. */
+bool hits_add(struct hits *h, const struct hit *hit);
+bool hits_has(const struct hits *h, uint32_t nonce);
+/* The i-th by nonce. */
+static inline const struct hit *hits_at(const struct hits *h, size_t i)
+{
+	return &h->v[h->order[i].at];
+}
 void hits_release(struct hits *h);
 
 enum finding { FINDING_FALSE, FINDING_SHARE, FINDING_HIT };

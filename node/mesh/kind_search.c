@@ -106,24 +106,13 @@ static enum merged search_merge(const void *spec, struct hits *hits,
 				const struct hit *hit)
 {
 	const struct search_spec *s = spec;
-	size_t at = hits->n;
 
 	if (hits->n && !s->all)
 		return MERGED_ENOUGH;
-	while (at && hits->v[at - 1].nonce > hit->nonce)
-		at--;
-	if (at && hits->v[at - 1].nonce == hit->nonce)
-		return MERGED_MORE;
 	if (hits->n == JOB_MAX_HITS)
-		return MERGED_TOO_MANY;
-	if (hits->n == hits->cap) {
-		hits->cap = hits->cap ? hits->cap * 2 : 4;
-		hits->v = xrealloc(hits->v, hits->cap * sizeof(*hits->v));
-	}
-	memmove(hits->v + at + 1, hits->v + at,
-		(hits->n - at) * sizeof(*hits->v));
-	hits->v[at] = *hit;
-	hits->n++;
+		return hits_has(hits, hit->nonce) ? MERGED_MORE
+						  : MERGED_TOO_MANY;
+	hits_add(hits, hit);
 	return s->all ? MERGED_MORE : MERGED_ENOUGH;
 }
 
