@@ -36,6 +36,7 @@ static void say_check(const struct db_check *d)
 	out("jobs   %" PRIu64 " open, %" PRIu64 " ended%s\n", d->open, d->ended,
 	    d->whole ? "" : ", that can be read");
 	out("peers  %" PRIu64 " remembered\n", d->peers);
+	out("books  %" PRIu64 " receipt%s\n", d->receipts, out_s(d->receipts));
 	for (size_t i = 0; i < d->wrong.n; i++) {
 		struct buf b = {0};
 

@@ -449,7 +449,7 @@ const struct verb verb_offer = {
     .more = "Nothing is offered unless asked. CAP is hash/sha256d: searches "
 	    "and batches of\ndigests, single SHA-256 too. Limits hold for all "
 	    "that others get of this\nmachine, not for its own jobs; those "
-	    "not named stay as they are. When one of them\nsays no, units "
+	    "not named stay as they are. When one of\nthem says no, units "
 	    "are handed back where they are and others do the rest.",
     .example = "hnode offer hash/sha256d --share 50% --when idle\n"
 	       "hnode offer hash/sha256d --hours 23-07 --max-temp 80C\n"

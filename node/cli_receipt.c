@@ -244,7 +244,12 @@ static void say_party(const char *name, const uint8_t id[static 32])
 /* Text from elsewhere, as a terminal may have it. */
 static const char *word(const char *s)
 {
-	return s && *s ? log_quote(s) : "-";
+	if (!s || !*s)
+		return "-";
+	for (const char *p = s; *p; p++)
+		if (*p <= ' ' || *p > '~')
+			return log_quote(s);
+	return s;
 }
 
 static void say_receipt(const struct receipt *r)

@@ -738,9 +738,16 @@ static void end_lonely(struct job *job, uint64_t now)
 	const char *cap = job->kind->cap;
 	struct buf text = {0};
 
-	buf_printf(&text, "nobody offered %s for %" PRIu64 " s", cap,
-		   job->patience_ms / 1000);
-	if (job->picky && job->pool->here) {
+	const bool here = job->pool->here, busy = here && !job->picky;
+
+	buf_printf(&text,
+		   busy ? "who offers %s took no work for %" PRIu64 " s"
+			: "nobody offered %s for %" PRIu64 " s",
+		   cap, job->patience_ms / 1000);
+	if (busy) {
+		buf_printf(&text, "; why: hnode job show %s --by-peer",
+			   job->id);
+	} else if (here) {
 		buf_add_str(&text, " as the job asks for it");
 		say_refused(job, now, &text);
 	} else {

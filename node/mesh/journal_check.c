@@ -6,6 +6,7 @@
 #include "node/mesh/job.h"
 #include "node/mesh/job_save.h"
 #include "node/mesh/journal.h"
+#include "node/mesh/ledger_check.h"
 
 #include <sodium.h>
 
@@ -20,6 +21,7 @@ static const struct field db_check_fields[] = {
     FIELD_U64(struct db_check, lost, 0, "jobs that are damaged"),
     FIELD_U64(struct db_check, peers, 0, "nodes remembered"),
     FIELD_STRS(struct db_check, wrong, DB_CHECK_LINES, "what is wrong"),
+    FIELD_U64(struct db_check, receipts, 0, "receipts that are whole"),
 };
 const struct message db_check_message =
     MESSAGE("db_check", struct db_check, db_check_fields);
@@ -48,6 +50,11 @@ static void wrong(struct check *c, const char *fmt, ...)
 	c->out->wrong.items[c->out->wrong.n++] =
 	    arena_strndup(c->a, text, n < STRS_MAX_TEXT ? n : STRS_MAX_TEXT);
 	free(text);
+}
+
+static void on_receipt(void *arg, const char *line)
+{
+	wrong(arg, "%s", line);
 }
 
 static void on_line(void *arg, const char *line)
@@ -151,6 +158,7 @@ void journal_check(struct store_tool *t, const char *file, struct arena *a,
 		      "jobs behind the damage are lost: %" PRIu64
 		      " could be read, then: %s",
 		      out->open + out->ended, log_quote(buf_str(&why)));
+	out->receipts = ledger_check(t, on_receipt, &c);
 	buf_clear(&why);
 	if (store_tool_each(t, "SELECT count(*) FROM peers", on_count,
 			    &out->peers, &why))

@@ -24,6 +24,7 @@ struct db_check {
 	uint64_t lost;	      /* and that are not */
 	uint64_t peers;	      /* remembered */
 	struct strs wrong;    /* sentences, the worst first */
+	uint64_t receipts;    /* that are whole */
 };
 extern const struct message db_check_message;
 

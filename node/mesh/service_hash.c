@@ -284,8 +284,14 @@ static void on_end(void *arg, struct rpc_stream *st, enum err e,
 	struct unit *u = arg;
 	const struct hash_searched *r = reply;
 
+	static struct log_gate gate;
+
 	(void)st;
 	u->st = NULL;
+	if (e == ERR_BUSY)
+		log_every(&gate, 10000, LOG_INFO, "work",
+			  "%s takes no work now, it is asked again: %s",
+			  node_str(&u->worker), log_quote(text ? text : ""));
 	if (e)
 		log_debug("work", "lease %llu ended by %s: %s (%s)",
 			  (unsigned long long)u->id, node_str(&u->worker),

@@ -451,6 +451,8 @@ void jobs_lease_end(struct jobs *j, uint64_t lease_id, enum err e,
 		trust_event(j, w, score_event_of(e), now);
 		if (e == ERR_GONE)
 			part_lost(u->part, "its session ended");
+		else if (e == ERR_BUSY)
+			part_lost(u->part, "busy: it takes no work now");
 		unit_close(u, false, now);
 	}
 	job_changed(job);

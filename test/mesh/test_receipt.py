@@ -69,6 +69,14 @@ class Books(support.MeshTest):
         for node in (s, w):
             node.stop()
         self.compare(s, w)
+        check = w.json("db", "check")
+        self.assertTrue(check["whole"] and check["receipts"] >= 4, check)
+        db = sqlite3.connect(os.path.join(w.dir, "hnode.db"))
+        with db:
+            db.execute("UPDATE receipts SET total = total + 1 WHERE seq = 2")
+        db.close()
+        r = self.ok(w.cli("db", "check"), 1)
+        self.assertIn("receipt 2 is damaged", r.out)
 
     def compare(self, s, w):
         mine, theirs = self.export(s), self.export(w)
@@ -163,17 +171,26 @@ class Books(support.MeshTest):
         self.assertEqual((twice[0], twice[3]), (1, 2))
         self.assertIn("paid before", twice[5])
 
+        # Nor is what was true once forked later.
+        other = self.search(peer, 2)[2].signed(
+            _16=2, _17=wire.Receipt.hash(good), _19=10)
+        self.assertEqual(self.put(peer, other)[2][:2], [2, 10])
+        _, _, fork = self.put(peer, r.signed(_13=777))
+        self.assertEqual((fork[0], fork[3]), (2, 1))
+        self.assertEqual(fork[4], wire.Receipt.hash(good))
+
         # The submitter can have its own back; a stranger can not.
         me = peer.key.public
         since = [me, me, bytes.fromhex(w.id), 0]
-        self.assertEqual(peer.call("receipt.since", since)[2][1], [good])
+        self.assertEqual(peer.call("receipt.since", since)[2][1],
+                         [good, other])
         self.assertEqual(stranger.call("receipt.since", since)[0],
                          ERR["denied"])
         books = w.json("credits")
         row = books["owners"][0]
-        self.assertEqual((row["earned_parts"], row["unpaid_parts"]), (5, 0))
+        self.assertEqual((row["earned_parts"], row["unpaid_parts"]), (10, 0))
         self.assertEqual([(d["seq"], d["peer"]) for d in books["disputes"]],
-                         [(n, me.hex()) for n in (1, 1, 2)])
+                         [(n, me.hex()) for n in (1, 1, 2, 1)])
         self.assertIn("number 2", self.ok(w.cli("credits")).out)
         # Kept by the worker, checked by a third.
         r = support.run("receipt", "verify", self.export(w))
