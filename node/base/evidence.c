@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/base/evidence.h"
 
+#include "node/base/merkle.h"
+
 #include <sodium.h>
 
 #include <inttypes.h>
@@ -16,14 +18,24 @@ enum { HEADER = 80, NUMBERS = 8 + 8 + 8 + 1, LIST = 32 };
 static const struct field evidence_fields[] = {
     FIELD_U64(struct evidence_doc, version, 0, "1"),
     FIELD_FIXED(struct evidence_doc, worker, "node that signed the answer"),
-    FIELD_STR(struct evidence_doc, kind, 16, "of the work: search"),
-    FIELD_STR(struct evidence_doc, lie, 16, "false-share, outside, missed"),
+    FIELD_STR(struct evidence_doc, kind, 16, "of the work: search, digest"),
+    FIELD_STR(struct evidence_doc, lie, 16,
+	      "false-share, outside, missed, false-digest"),
     FIELD_BYTES(struct evidence_doc, answer, EVIDENCE_ANSWER_MAX,
 		"the text it signed (10.1)"),
     FIELD_FIXED(struct evidence_doc, sig, "its signature"),
     FIELD_U32S(struct evidence_doc, shares, EVIDENCE_SHARES_MAX,
 	       "all nonces that the answer lists"),
-    FIELD_U64(struct evidence_doc, nonce, 0, "where it is wrong"),
+    FIELD_U64(struct evidence_doc, nonce, 0,
+	      "where it is wrong: the nonce, or the place from 0 on"),
+    FIELD_BYTES(struct evidence_doc, input, EVIDENCE_INPUT_MAX,
+		"of digests: the input there"),
+    FIELD_BYTES(struct evidence_doc, input_path, EVIDENCE_PATH_MAX,
+		"its path to the root over the inputs"),
+    FIELD_OPT_FIXED(struct evidence_doc, digest, 32,
+		    "the digest that was answered"),
+    FIELD_BYTES(struct evidence_doc, digest_path, EVIDENCE_PATH_MAX,
+		"its path to the root over the digests"),
 };
 const struct message evidence_message =
     MESSAGE("evidence", struct evidence_doc, evidence_fields);
@@ -143,24 +155,31 @@ static enum err fail(struct buf *why, enum err e, const char *text)
 	return e;
 }
 
+static bool is_signed(const struct evidence_doc *d, struct buf *why)
+{
+	struct node_id id;
+
+	memcpy(id.b, d->worker, sizeof(id.b));
+	if (node_id_verify(&id, ANSWER_PURPOSE, &d->answer, 1, d->sig))
+		return true;
+	buf_printf(why,
+		   "%s did not sign this answer: the document was changed or "
+		   "made up",
+		   node_str(&id));
+	return false;
+}
+
 /* The signature and the list under it. */
 static enum err check_signed(const struct evidence_doc *d,
 			     struct evidence_answer *t, struct buf *why)
 {
-	struct node_id id;
 	uint8_t list[32];
 
 	if (!evidence_answer_of(d->answer, t))
 		return fail(why, ERR_PROTO,
 			    "the signed text is not the answer to a search");
-	memcpy(id.b, d->worker, sizeof(id.b));
-	if (!node_id_verify(&id, ANSWER_PURPOSE, &d->answer, 1, d->sig)) {
-		buf_printf(why,
-			   "%s did not sign this answer: the document was "
-			   "changed or made up",
-			   node_str(&id));
+	if (!is_signed(d, why))
 		return ERR_CRYPTO;
-	}
 	list_hash(&d->shares, list);
 	if (memcmp(list, t->list, sizeof(list)) != 0)
 		return fail(why, ERR_CRYPTO,
@@ -178,7 +197,8 @@ static enum err check_form(const struct evidence_doc *d, struct buf *why)
 		    EVIDENCE_VERSION, d->version);
 		return ERR_PROTO;
 	}
-	if (!d->kind || strcmp(d->kind, "search") != 0)
+	if (!d->kind ||
+	    (strcmp(d->kind, "search") != 0 && strcmp(d->kind, "digest") != 0))
 		return fail(why, ERR_PROTO,
 			    "this hnode knows no evidence about work of that "
 			    "kind: a newer one may");
@@ -189,6 +209,70 @@ static enum err check_form(const struct evidence_doc *d, struct buf *why)
 	return OK;
 }
 
+static bool stands_at(const struct evidence_doc *d, uint64_t n,
+		      const uint8_t root[static MERKLE_SIZE],
+		      const struct bytes *text, const struct bytes *path)
+{
+	uint8_t leaf[MERKLE_SIZE];
+	const void *steps = path->p;
+
+	merkle_leaf(text->p, text->n, leaf);
+	return path->n % MERKLE_SIZE == 0 &&
+	       merkle_proves(root, n, d->nonce, leaf, steps,
+			     path->n / MERKLE_SIZE);
+}
+
+/* The text of digests: job || inputs (32) || lease, start, end || rounds u8 ||
+ * root (32). */
+static enum err examine_digest(const struct evidence_doc *d,
+			       const struct lie **lie, struct buf *why)
+{
+	static const struct lie false_digest = {.name = "false-digest"};
+	const size_t fixed = MERKLE_SIZE + NUMBERS + MERKLE_SIZE;
+	struct node_id id;
+	uint8_t digest[32];
+
+	if (d->answer.n <= fixed || d->answer.n - fixed > 32 ||
+	    d->digest.n != 32)
+		return fail(why, ERR_PROTO,
+			    "the signed text is not an answer about digests");
+	const size_t job = d->answer.n - fixed;
+	const uint8_t *inputs = d->answer.p + job;
+	const uint8_t *numbers = inputs + MERKLE_SIZE;
+	const uint64_t start = get_be64(numbers + 8);
+	const uint64_t end = get_be64(numbers + 16);
+
+	if (!is_signed(d, why))
+		return ERR_CRYPTO;
+	if (start >= end || end - start > UINT32_MAX || numbers[24] < 1 ||
+	    numbers[24] > 2)
+		return fail(why, ERR_PROTO,
+			    "the signed text is not an answer about digests");
+	if (!stands_at(d, end - start, inputs, &d->input, &d->input_path) ||
+	    !stands_at(d, end - start, numbers + NUMBERS, &d->digest,
+		       &d->digest_path))
+		return fail(why, ERR_CRYPTO,
+			    "input or digest do not stand where the document "
+			    "says: it was changed");
+	crypto_hash_sha256(digest, d->input.p, d->input.n);
+	if (numbers[24] == 2)
+		crypto_hash_sha256(digest, digest, sizeof(digest));
+	if (!memcmp(digest, d->digest.p, sizeof(digest))) {
+		buf_printf(why,
+			   "the answer is right about place %" PRIu64
+			   ": this proves nothing",
+			   d->nonce);
+		return ERR_INPUT;
+	}
+	*lie = &false_digest;
+	memcpy(id.b, d->worker, sizeof(id.b));
+	buf_printf(why,
+		   "%s signed an answer to lease %" PRIu64
+		   " of a job, with a wrong digest of input %" PRIu64,
+		   node_str(&id), get_be64(numbers), start + d->nonce);
+	return OK;
+}
+
 static enum err examine(const struct evidence_doc *d, const struct lie **lie,
 			struct buf *why)
 {
@@ -196,6 +280,8 @@ static enum err examine(const struct evidence_doc *d, const struct lie **lie,
 	struct node_id id;
 
 	enum err e = check_form(d, why);
+	if (!e && !strcmp(d->kind, "digest"))
+		return examine_digest(d, lie, why);
 	if (!e)
 		e = check_signed(d, &t, why);
 	if (e)

@@ -25,22 +25,31 @@
  *			listed
  * A list that is out of order has no form here; its author is dropped by
  * whoever got it, without a document.
+ *
+ * And of digests, whose answer signs the roots of two trees (merkle.h):
+ *	false-digest	at one place stand an input and what is not its digest
+ * An input longer than EVIDENCE_INPUT_MAX has no form here, either.
  */
 #define EVIDENCE_VERSION 1
 #define EVIDENCE_SHARES_MAX (1u << 17)
 #define EVIDENCE_ANSWER_MAX 256
+#define EVIDENCE_INPUT_MAX (256u << 10)
+#define EVIDENCE_PATH_MAX 1024
 #define EVIDENCE_MAX (1u << 20) /* bytes, packed or as JSON */
 #define EVIDENCE_ID_SIZE 8
 
 struct evidence_doc {
 	uint64_t version;
 	uint8_t worker[32]; /* whose signature it is */
-	char *kind;	    /* of the work: search */
+	char *kind;	    /* of the work: search, digest */
 	char *lie;
 	struct bytes answer; /* PROTOCOL 10.1: the text that was signed */
 	uint8_t sig[64];
 	struct u32s shares; /* all that the answer lists */
-	uint64_t nonce;	    /* where it is wrong */
+	uint64_t nonce;	    /* where it is wrong; of digests: at which place */
+	/* Of digests: what stands there, with the ways up to both roots. */
+	struct bytes input, input_path;
+	struct bytes digest, digest_path;
 };
 extern const struct message evidence_message;
 

@@ -21,7 +21,7 @@
  * digests. Only now the caller draws places. It computes their digests again
  * and asks the worker to open some of them, which is to prove that these
  * inputs stand at these places of the tree that it signed. A wrong digest
- * together with its opening convinces anybody (struct digest_proof).
+ * together with its opening convinces anybody (evidence.h).
  */
 #define DIGEST_INPUTS_MAX (1u << 17) /* of a lease */
 #define DIGEST_OPEN_MAX 16	     /* places opened of a lease */
@@ -84,17 +84,6 @@ bool digest_answer_verify(const struct digest_answer *a,
  * want <= n. */
 void digest_draw(uint64_t n, size_t want, uint64_t (*random)(void *arg),
 		 void *arg, uint32_t *out);
-
-/* What convicts: the answer that was signed, and one place where it is wrong.
- * All borrowed. */
-struct digest_proof {
-	struct bytes text, sig;	  /* digest_answer_text */
-	uint64_t at;		  /* the place, from 0 on */
-	struct bytes input;	  /* what stood there */
-	struct bytes input_path;  /* to the root over the inputs */
-	uint8_t digest[32];	  /* what was claimed */
-	struct bytes digest_path; /* to the root over the digests */
-};
 
 /* --- what people are told --- */
 

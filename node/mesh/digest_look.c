@@ -98,6 +98,15 @@ static enum err look_at_places(struct digest_look *l)
 	return e;
 }
 
+/* The way from the wrong digest up to the root. */
+static void find_path(struct digest_look *l)
+{
+	struct merkle *t = merkle_of_digests(l->digests, l->n, digest_hash);
+
+	l->npath = merkle_path(t, l->open[l->wrong_open], l->path);
+	merkle_free(t);
+}
+
 static bool is_signed(const struct digest_look *l)
 {
 	struct merkle *t = merkle_of_digests(l->digests, l->n, digest_hash);
@@ -127,6 +136,8 @@ void digest_look_run(struct digest_look *l)
 		l->e = ERR_INPUT;
 	}
 	l->spent_ns = cpu_ns() - begin;
+	if (l->wrong)
+		find_path(l);
 }
 
 void digest_look_release(struct digest_look *l)

@@ -34,6 +34,8 @@ struct digest_look {
 	bool wrong; /* the digest at open[wrong_open], of that input */
 	size_t wrong_open;
 	struct buf input;
+	uint8_t path[MERKLE_PATH_MAX][MERKLE_SIZE]; /* of that digest */
+	size_t npath;
 	uint64_t spent_ns; /* of a core, to read and compute again */
 };
 /* Blocks: the uv pool. */

@@ -23,6 +23,7 @@
 #include "node/mesh/job.h"
 #include "node/mesh/ledger.h"
 #include "node/mesh/service_hash.h"
+#include "node/mesh/service_trust.h"
 
 #include <utlist.h>
 
@@ -573,6 +574,34 @@ static void lie(struct digest_unit *u)
 	free(why);
 }
 
+/* It proved itself which input it had: that convinces anybody. */
+static void keep_proof(const struct digest_unit *u,
+		       const struct hash_digested *r)
+{
+	const struct digest_look *l = &u->look;
+	const struct digest_opened *o = r->opened.items;
+	const uint32_t place = l->open[l->wrong_open];
+	struct buf text = {0};
+
+	if (l->input.n > EVIDENCE_INPUT_MAX)
+		return;
+	digest_answer_text(&u->answer, &text);
+	struct evidence_doc doc = {
+	    .kind = (char *)(uintptr_t) "digest",
+	    .answer = {text.p, text.n},
+	    .nonce = place,
+	    .input = {l->input.p, l->input.n},
+	    .input_path = o[l->wrong_open].path,
+	    .digest = {u->digests[place], 32},
+	    .digest_path = {l->path[0], l->npath * MERKLE_SIZE},
+	};
+
+	memcpy(doc.worker, u->worker.b, sizeof(doc.worker));
+	memcpy(doc.sig, u->sig, sizeof(doc.sig));
+	service_trust_found(u->s->m, &doc);
+	buf_release(&text);
+}
+
 /* What its receipt will be about. */
 static void keep_answer(const struct digest_unit *u)
 {
@@ -592,9 +621,11 @@ static void keep_answer(const struct digest_unit *u)
 
 static void on_opened(struct digest_unit *u, const struct hash_digested *r)
 {
-	if (u->look.wrong)
+	if (u->look.wrong) {
+		if (digest_look_opened(&u->look, r))
+			keep_proof(u, r);
 		lie(u);
-	else if (!digest_look_opened(&u->look, r))
+	} else if (!digest_look_opened(&u->look, r))
 		unit_end(u, ERR_CRYPTO);
 	else {
 		keep_answer(u);

@@ -273,7 +273,7 @@ struct caught {
 };
 
 static void make(struct mesh *m, const struct job_proof *proof,
-		 const struct node_id *id, const struct ledger_answer *l)
+		 const struct ledger_answer *l)
 {
 	struct evidence_doc d = {
 	    .kind = (char *)(uintptr_t)l->kind,
@@ -281,12 +281,21 @@ static void make(struct mesh *m, const struct job_proof *proof,
 	    .shares = {(uint32_t *)(uintptr_t)l->shares, l->nshares},
 	    .nonce = proof->nonce,
 	};
-	struct evidence_row row;
-	struct arena a = {0};
-	struct buf why = {0}, packed = {0};
 
 	memcpy(d.worker, l->worker.b, sizeof(d.worker));
 	memcpy(d.sig, l->sig, sizeof(d.sig));
+	service_trust_found(m, &d);
+}
+
+void service_trust_found(struct mesh *m, struct evidence_doc *doc)
+{
+	struct evidence_doc d = *doc;
+	struct evidence_row row;
+	struct arena a = {0};
+	struct buf why = {0}, packed = {0};
+	struct node_id id;
+
+	memcpy(id.b, d.worker, sizeof(id.b));
 	enum err e = evidence_make(&d, &why);
 	if (!e) {
 		struct evidence_doc again;
@@ -300,7 +309,7 @@ static void make(struct mesh *m, const struct job_proof *proof,
 	else
 		log_info("work",
 			 "the lie of %s can be shown to nobody else: %s",
-			 node_str(id), buf_str(&why));
+			 node_str(&id), buf_str(&why));
 	buf_release(&packed);
 	buf_release(&why);
 	arena_release(&a);
@@ -313,7 +322,7 @@ void service_trust_answer(struct mesh *m, const struct node_id *id,
 	if (m->stopping)
 		return;
 	if (answer && node_id_eq(&answer->worker, id))
-		make(m, proof, id, answer);
+		make(m, proof, answer);
 	else
 		log_info("work",
 			 "the lie of %s can be shown to nobody else: it signed "
@@ -343,8 +352,10 @@ static void on_caught(void *arg)
 void service_trust_caught(struct mesh *m, const struct node_id *id,
 			  const struct job_proof *proof)
 {
-	if (!proof->job[0])
-		return; /* somebody else's proof, which is here already */
+	/* Somebody else's proof, which is here already; or the service that
+	 * found it hands it over itself. */
+	if (!proof->job[0] || proof->lie == JOB_LIE_ANSWER)
+		return;
 	struct caught *c = HN_NEW(struct caught);
 
 	c->m = m;

@@ -88,5 +88,7 @@ void service_trust_answer(struct mesh *m, const struct node_id *id,
  * kept and handed to the nodes of our owner. */
 void service_trust_caught(struct mesh *m, const struct node_id *id,
 			  const struct job_proof *proof);
+/* The same of a document that lacks only version and lie; borrowed. */
+void service_trust_found(struct mesh *m, struct evidence_doc *doc);
 
 #endif

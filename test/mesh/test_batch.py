@@ -220,6 +220,15 @@ class Liar(BatchTest):
         # That is proof: it is out, and does not come in again.
         peer.thread.join(20)
         self.assertFalse(peer.thread.is_alive())
+        # Anybody can be shown it.
+        row, = until(lambda: s.json("evidence", "list")["rows"], 10)
+        self.assertEqual(row["lie"], "false-digest")
+        self.assertEqual(row["node"], peer.key.public.hex())
+        doc = self.path("lie.json", self.ok(
+            s.cli("evidence", "show", row["id"], "--json")).out)
+        r = self.ok(support.run("evidence", "verify", doc,
+                                dir=self.new_dir()))
+        self.assertIn("wrong digest of input", r.out)
 
     def test_another_root_signed(self):
         def other(lease, true):

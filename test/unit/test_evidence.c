@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/base/evidence.h"
 
+#include "node/base/merkle.h"
+
 #include <sodium.h>
 
 #include <setjmp.h>
@@ -331,6 +333,114 @@ static void test_survives_both_forms(void **state)
 	teardown(&w);
 }
 
+/* Five inputs; the digest of number 3 is not its own. */
+struct digests {
+	struct identity *me;
+	struct buf text;
+	uint8_t values[5][32];
+	uint8_t paths[2][MERKLE_PATH_MAX][MERKLE_SIZE];
+	struct evidence_doc d;
+};
+
+static const char *const inputs[] = {"a", "", "ccc", "dd", "e"};
+
+static void digests_setup(struct digests *w, uint64_t place)
+{
+	struct bytes texts[5];
+	uint8_t numbers[25] = {0};
+
+	memset(w, 0, sizeof(*w));
+	w->me = identity_random();
+	for (size_t i = 0; i < 5; i++) {
+		const uint8_t *p = (const uint8_t *)inputs[i];
+
+		texts[i] = (struct bytes){p, strlen(inputs[i])};
+		crypto_hash_sha256(w->values[i], p, texts[i].n);
+		crypto_hash_sha256(w->values[i], w->values[i], 32);
+	}
+	w->values[3][7] ^= 1;
+	struct merkle *in = merkle_new(texts, 5, merkle_hash_plain);
+	struct merkle *out = merkle_of_digests((const uint8_t(*)[32])w->values,
+					       5, merkle_hash_plain);
+
+	put_be64(numbers, 77);
+	put_be64(numbers + 8, 100);
+	put_be64(numbers + 16, 105);
+	numbers[24] = 2;
+	buf_add_str(&w->text, "4f2a91c0");
+	buf_add(&w->text, merkle_root(in), 32);
+	buf_add(&w->text, numbers, sizeof(numbers));
+	buf_add(&w->text, merkle_root(out), 32);
+	w->d = (struct evidence_doc){
+	    .kind = (char *)"digest",
+	    .answer = {w->text.p, w->text.n},
+	    .nonce = place,
+	    .input = texts[place],
+	    .digest = {w->values[place], 32},
+	    .input_path = {w->paths[0][0],
+			   32 * merkle_path(in, place, w->paths[0])},
+	    .digest_path = {w->paths[1][0],
+			    32 * merkle_path(out, place, w->paths[1])}};
+	memcpy(w->d.worker, identity_id(w->me)->b, 32);
+	identity_sign(w->me, "hnode answer 1", &w->d.answer, 1, w->d.sig);
+	merkle_free(in);
+	merkle_free(out);
+}
+
+static void digests_teardown(struct digests *w)
+{
+	identity_free(w->me);
+	buf_release(&w->text);
+}
+
+static void test_wrong_digest_is_proof(void **state)
+{
+	struct digests w;
+	struct buf why = {0}, packed = {0}, json = {0};
+	struct arena a = {0};
+	struct evidence_doc again;
+
+	(void)state;
+	digests_setup(&w, 3);
+	assert_int_equal(evidence_make(&w.d, &why), OK);
+	assert_string_equal(w.d.lie, "false-digest");
+	assert_non_null(strstr(buf_str(&why), "wrong digest of input 103"));
+	evidence_pack(&w.d, &packed);
+	assert_int_equal(evidence_read(packed.p, packed.n, &a, &again, &why),
+			 OK);
+	assert_int_equal(evidence_verify(&again, &why), OK);
+	fields_to_json(&evidence_message, &w.d, &json);
+	assert_int_equal(evidence_read(json.p, json.n, &a, &again, &why), OK);
+	assert_int_equal(evidence_verify(&again, &why), OK);
+
+	/* Whatever is changed, it proves nothing. */
+	struct evidence_doc bad[] = {again, again, again, again, again, again};
+
+	bad[0].nonce = 2;
+	bad[1].input = (struct bytes){(const uint8_t *)"dx", 2};
+	bad[2].digest = (struct bytes){w.values[2], 32};
+	bad[3].input_path.n -= 32;
+	bad[4].digest_path.n -= 1;
+	bad[5].sig[5] ^= 1;
+	for (size_t i = 0; i < HN_COUNT(bad); i++)
+		assert_int_equal(evidence_verify(&bad[i], &why), ERR_CRYPTO);
+	again.answer.n = 60;
+	assert_int_equal(evidence_verify(&again, &why), ERR_PROTO);
+	digests_teardown(&w);
+
+	/* And nothing convicts who was right. */
+	for (uint64_t place = 0; place < 5; place++) {
+		digests_setup(&w, place);
+		assert_int_equal(evidence_make(&w.d, &why),
+				 place == 3 ? OK : ERR_INPUT);
+		digests_teardown(&w);
+	}
+	buf_release(&why);
+	buf_release(&packed);
+	buf_release(&json);
+	arena_release(&a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -343,6 +453,7 @@ int main(void)
 	    cmocka_unit_test(test_tampering_is_seen),
 	    cmocka_unit_test(test_unknown_version_and_kind_are_said),
 	    cmocka_unit_test(test_survives_both_forms),
+	    cmocka_unit_test(test_wrong_digest_is_proof),
 	};
 
 	if (sodium_init() < 0)
