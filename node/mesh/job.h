@@ -230,11 +230,12 @@ bool jobs_wants(const struct jobs *j, const char *cap);
 void jobs_set_trust(struct jobs *j, const struct score_rules *rules,
 		    uint64_t interval_ms, uint64_t timeout_ms);
 void jobs_set_wall(struct jobs *j, uint64_t unix_ms, uint64_t now);
-/* As an earlier start left it. */
+/* As an earlier start left it; total may be NULL. */
 void jobs_set_score(struct jobs *j, const struct node_id *id,
-		    const struct score *s);
+		    const struct score *s, const struct evidence_total *total);
 /* One whose score has changed since it was given last; false: no more. */
-bool jobs_scored_next(struct jobs *j, struct node_id *id, struct score *out);
+bool jobs_scored_next(struct jobs *j, struct node_id *id, struct score *out,
+		      struct evidence_total *total);
 /* Proof of a lie came from elsewhere: as if it had been found here. */
 void jobs_bar(struct jobs *j, const struct node_id *id, const char *why,
 	      uint64_t now);
@@ -249,6 +250,7 @@ struct peer_score {
 	struct score_rules rules;
 	uint64_t wall_ms;
 	uint64_t rate; /* measured H/s; 0: none */
+	struct evidence_total total;
 };
 /* False: a stranger; *out is one, too. */
 bool jobs_score(const struct jobs *j, const struct node_id *id, uint64_t now,

@@ -654,14 +654,19 @@ static void serve_watch(struct rpc_stream *st, const void *request, void *arg)
 	arena_release(&a);
 }
 
+static uint64_t half_life_ms(const struct mesh *m)
+{
+	return m->o.trust.half_life_ms ? m->o.trust.half_life_ms
+				       : score_rules_default.half_life_ms;
+}
+
 /* The settings; zero is the default, but no probes of idle peers. */
 static void set_trust(struct service_job *s)
 {
 	const struct mesh_trust *t = &s->m->o.trust;
 	struct score_rules r = score_rules_default;
 
-	if (t->half_life_ms)
-		r.half_life_ms = t->half_life_ms;
+	r.half_life_ms = half_life_ms(s->m);
 	if (t->quarantine_ms)
 		r.delay_ms = t->quarantine_ms;
 	if (r.delay_max_ms < r.delay_ms)
@@ -681,7 +686,7 @@ struct service_job *service_job_new(struct mesh *m)
 	jobs_set_wall(m->jobs, mesh_now_ms(m), now_of(s));
 	set_trust(s);
 	m->journal = journal_new(m->loop, m->store, m->jobs, on_final, s);
-	m->standing = standing_new(m->loop, m->store, m->jobs);
+	m->standing = standing_new(m->loop, m->store, m->jobs, half_life_ms(m));
 	return s;
 }
 

@@ -6,6 +6,7 @@
 
 #include <sodium.h>
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,8 @@ const struct store_schema standing_schema[] = {
      "CREATE TABLE standing (id BLOB PRIMARY KEY, barred INTEGER NOT NULL,"
      /* ms since 1970 */
      " at INTEGER NOT NULL, saved BLOB NOT NULL, sum BLOB NOT NULL)"},
+    /* Evidence over all jobs (check.h); in the sum as well. */
+    {"standing", 2, "ALTER TABLE standing ADD COLUMN total BLOB"},
 };
 const size_t standing_schema_count = HN_COUNT(standing_schema);
 
@@ -26,14 +29,49 @@ struct standing {
 	struct store *store;
 	struct jobs *jobs; /* NULL: stopped */
 	struct loop_timer *due;
+	uint64_t half_life_ms;
 	standing_load_fn loaded;
 	void *loaded_arg;
 };
 
-static void sum_of(const struct node_id *id, const void *p, size_t n,
-		   uint8_t sum[static SUM_SIZE])
+static const struct field total_fields[] = {
+    FIELD_F64(struct evidence_total, e.expected, "shares expected"),
+    FIELD_U64(struct evidence_total, e.reported, 0, "and reported"),
+    FIELD_F64(struct evidence_total, e.next, "tested again at"),
+    FIELD_U64(struct evidence_total, hashes, 0, "nonces done"),
+    FIELD_U64(struct evidence_total, given, 0, "of them known before"),
+    FIELD_U64(struct evidence_total, units, 0, "ended"),
+    FIELD_U64(struct evidence_total, rescanned, 0, "nonces compared"),
+    FIELD_U64(struct evidence_total, pieces, 0, "compared"),
+    FIELD_F64(struct evidence_total, weight, "of them"),
+    FIELD_U64(struct evidence_total, checks, 0, "of them known work"),
+    FIELD_U64(struct evidence_total, failures, 0, "lies"),
+};
+static const struct message total_message =
+    MESSAGE("evidence_total", struct evidence_total, total_fields);
+
+/* What is known of one that was not seen for long is worth less: it is looked
+ * at like a stranger again. Its figures about shares stay what they are. */
+static void total_fade(struct evidence_total *t, uint64_t half_life_ms,
+		       uint64_t ms)
 {
-	crypto_generichash(sum, SUM_SIZE, p, n, id->b, sizeof(id->b));
+	const double left = exp2(-(double)ms / (double)half_life_ms);
+
+	t->pieces = (uint64_t)((double)t->pieces * left);
+	t->checks = (uint64_t)((double)t->checks * left);
+	t->rescanned = (uint64_t)((double)t->rescanned * left);
+	t->weight *= left;
+}
+
+static void sum_of(const struct node_id *id, struct bytes score,
+		   struct bytes total, uint8_t sum[static SUM_SIZE])
+{
+	crypto_generichash_state s;
+
+	crypto_generichash_init(&s, id->b, sizeof(id->b), SUM_SIZE);
+	crypto_generichash_update(&s, score.p, score.n);
+	crypto_generichash_update(&s, total.p, total.n);
+	crypto_generichash_final(&s, sum, SUM_SIZE);
 }
 
 static void on_saved(const struct store_result *r, void *arg)
@@ -57,9 +95,9 @@ static void forget(struct standing *s, const struct node_id *id)
 }
 
 static void save(struct standing *s, const struct node_id *id,
-		 const struct score *score)
+		 const struct score *score, const struct evidence_total *total)
 {
-	struct buf b = {0};
+	struct buf b = {0}, t = {0};
 	uint8_t sum[SUM_SIZE];
 
 	if (score_is_blank(score)) {
@@ -67,18 +105,21 @@ static void save(struct standing *s, const struct node_id *id,
 		return;
 	}
 	score_pack(score, &b);
-	sum_of(id, b.p, b.n, sum);
+	fields_pack(&total_message, total, &t);
+	sum_of(id, (struct bytes){b.p, b.n}, (struct bytes){t.p, t.n}, sum);
 	const struct store_val vals[] = {
 	    STORE_B(id->b, sizeof(id->b)),
 	    STORE_I(score->state == SCORE_BARRED),
 	    STORE_I(score->at),
 	    STORE_B(b.p, b.n),
 	    STORE_B(sum, sizeof(sum)),
+	    STORE_B(t.p, t.n),
 	};
 	store_run(s->store,
 		  "INSERT OR REPLACE INTO standing (id, barred, at, saved, "
-		  "sum) VALUES (?, ?, ?, ?, ?)",
+		  "sum, total) VALUES (?, ?, ?, ?, ?, ?)",
 		  vals, HN_COUNT(vals), on_saved, s);
+	buf_release(&t);
 	buf_release(&b);
 }
 
@@ -87,16 +128,17 @@ void standing_changed(struct standing *s, const struct node_id *id)
 	struct peer_score now;
 
 	if (s->jobs && jobs_score(s->jobs, id, loop_ms(s->loop), &now))
-		save(s, id, &now.score);
+		save(s, id, &now.score, &now.total);
 }
 
 static void flush(struct standing *s, size_t most)
 {
 	struct node_id id;
+	struct evidence_total total;
 	struct score score;
 
-	while (most-- && jobs_scored_next(s->jobs, &id, &score))
-		save(s, &id, &score);
+	while (most-- && jobs_scored_next(s->jobs, &id, &score, &total))
+		save(s, &id, &score, &total);
 }
 
 static void on_due(void *arg)
@@ -129,20 +171,29 @@ static void prune(struct standing *s)
 
 static bool restore(struct standing *s, const struct store_val *v)
 {
+	struct evidence_total total = {0};
 	struct node_id id;
 	struct score score;
+	struct arena a = {0};
 	uint8_t sum[SUM_SIZE];
+	const uint64_t now = clock_unix_ms();
 
 	if (v[0].b.n != sizeof(id.b))
 		return false;
 	memcpy(id.b, v[0].b.p, sizeof(id.b));
-	sum_of(&id, v[1].b.p, v[1].b.n, sum);
+	sum_of(&id, v[1].b, v[3].b, sum);
 	if (v[2].b.n != SUM_SIZE || memcmp(sum, v[2].b.p, SUM_SIZE) != 0 ||
-	    score_unpack(v[1].b.p, v[1].b.n, &score)) {
+	    score_unpack(v[1].b.p, v[1].b.n, &score) ||
+	    (v[3].b.n &&
+	     fields_unpack(&total_message, v[3].b.p, v[3].b.n, &a, &total))) {
 		forget(s, &id);
+		arena_release(&a);
 		return false;
 	}
-	jobs_set_score(s->jobs, &id, &score);
+	arena_release(&a);
+	total_fade(&total, s->half_life_ms,
+		   now > score.at ? now - score.at : 0);
+	jobs_set_score(s->jobs, &id, &score, &total);
 	return true;
 }
 
@@ -169,21 +220,22 @@ void standing_load(struct standing *s, standing_load_fn done, void *arg)
 	s->loaded = done;
 	s->loaded_arg = arg;
 	prune(s);
-	store_run(
-	    s->store,
-	    "SELECT id, saved, sum FROM standing ORDER BY barred DESC, at "
-	    "DESC",
-	    NULL, 0, on_rows, s);
+	store_run(s->store,
+		  "SELECT id, saved, sum, total FROM standing ORDER BY barred "
+		  "DESC, at "
+		  "DESC",
+		  NULL, 0, on_rows, s);
 }
 
 struct standing *standing_new(struct loop *l, struct store *store,
-			      struct jobs *j)
+			      struct jobs *j, uint64_t half_life_ms)
 {
 	struct standing *s = HN_NEW(struct standing);
 
 	s->loop = l;
 	s->store = store;
 	s->jobs = j;
+	s->half_life_ms = half_life_ms;
 	s->due = loop_timer_new(l, on_due, s);
 	return s;
 }

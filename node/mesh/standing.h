@@ -27,7 +27,8 @@ struct standing;
 extern const struct store_schema standing_schema[];
 extern const size_t standing_schema_count;
 
-struct standing *standing_new(struct loop *l, struct store *s, struct jobs *j);
+struct standing *standing_new(struct loop *l, struct store *s, struct jobs *j,
+			      uint64_t half_life_ms);
 /* Gives the coordinator what the table holds; done once. A row that is damaged
  * is left out, said in the log and deleted. */
 typedef void (*standing_load_fn)(void *arg, enum err e, const char *text);

@@ -98,12 +98,21 @@ void trust_offered(struct jobs *j, struct worker *w, uint64_t now)
 	if (!w->trust)
 		return; /* as a stranger whom we do not remember */
 	w->bad |= w->trust->score.state == SCORE_BARRED;
+	score_fade(&w->trust->score, &j->trusts.rules, wall(j, now));
+	if (pool_find(jobs_pool(j, &kind_search), &w->id) == w &&
+	    !w->total.hashes)
+		w->total = w->trust->total;
 	if (w->trust->asked_at)
 		return;
 	w->trust->asked_at = now;
 	if (j->trusts.interval_ms) /* not all at once */
 		w->trust->asked_at +=
 		    j->ops.random(j->arg) % j->trusts.interval_ms / 4;
+}
+
+uint64_t trust_permille(const struct trust *t)
+{
+	return t ? score_permille(&t->score) : PERMILLE;
 }
 
 bool trust_may_work(const struct trust *t)
@@ -181,13 +190,15 @@ static void set_barred(struct jobs *j, const struct trust *t, uint64_t now)
 }
 
 void jobs_set_score(struct jobs *j, const struct node_id *id,
-		    const struct score *s)
+		    const struct score *s, const struct evidence_total *total)
 {
 	struct trust *t = trust_of(j, id);
 
 	if (!t)
 		return;
 	t->score = *s;
+	if (total)
+		t->total = *total;
 	set_barred(j, t, 0);
 }
 
@@ -200,6 +211,16 @@ void jobs_pardon(struct jobs *j, const struct node_id *id, uint64_t now)
 	score_pardon(&t->score, &j->trusts.rules, wall(j, now));
 	set_barred(j, t, now);
 	tell(j, t, true, now);
+}
+
+static const struct evidence_total *total_of(const struct jobs *j,
+					     const struct trust *t)
+{
+	struct jobs *some = (struct jobs *)(uintptr_t)j;
+	const struct worker *w =
+	    pool_find(jobs_pool(some, &kind_search), &t->id);
+
+	return w && w->trust == t ? &w->total : &t->total;
 }
 
 bool jobs_score(const struct jobs *j, const struct node_id *id, uint64_t now,
@@ -219,6 +240,7 @@ bool jobs_score(const struct jobs *j, const struct node_id *id, uint64_t now,
 	if (!t)
 		return false;
 	out->score = t->score;
+	out->total = *total_of(j, t);
 	score_fade(&out->score, &j->trusts.rules, out->wall_ms);
 	return true;
 }
@@ -244,7 +266,8 @@ void jobs_shut_out(const struct jobs *j, uint64_t *quarantined,
 	}
 }
 
-bool jobs_scored_next(struct jobs *j, struct node_id *id, struct score *out)
+bool jobs_scored_next(struct jobs *j, struct node_id *id, struct score *out,
+		      struct evidence_total *total)
 {
 	struct trust *t = j->trusts.scored;
 
@@ -254,6 +277,7 @@ bool jobs_scored_next(struct jobs *j, struct node_id *id, struct score *out)
 	t->news = false;
 	*id = t->id;
 	*out = t->score;
+	t->total = *total = *total_of(j, t);
 	return true;
 }
 

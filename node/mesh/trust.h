@@ -8,6 +8,7 @@
 #include <uthash.h>
 
 #include "node/base/identity.h"
+#include "node/mesh/check.h"
 #include "node/mesh/score.h"
 
 /*
@@ -35,7 +36,10 @@ struct worker;
 struct trust {
 	struct node_id id;
 	struct score score;
-	bool news;	   /* since jobs_scored_next gave it */
+	struct evidence_total total; /* of an earlier start, or of a worker
+				      * that was forgotten; else w->total is
+				      * newer */
+	bool news;		     /* since jobs_scored_next gave it */
 	uint64_t asked_at; /* the last probe; or when it was first seen */
 	uint64_t ask_not_before;
 	struct challenge *challenge; /* the one that is out */
@@ -64,6 +68,8 @@ struct trust *trust_of(struct jobs *j, const struct node_id *id);
  */
 void trust_offered(struct jobs *j, struct worker *w, uint64_t now);
 bool trust_may_work(const struct trust *t); /* NULL: ourselves, yes */
+/* The score as of its last event or offer; NULL: ourselves, 1000. */
+uint64_t trust_permille(const struct trust *t);
 /* w, not ourselves, did that. */
 void trust_event(struct jobs *j, struct worker *w, enum score_event e,
 		 uint64_t now);

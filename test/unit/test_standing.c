@@ -48,7 +48,8 @@ static void rig_open(void)
 			 OK);
 	rig.jobs = jobs_new(&ops, NULL, &self);
 	jobs_set_wall(rig.jobs, clock_unix_ms(), loop_ms(rig.loop));
-	rig.standing = standing_new(rig.loop, rig.store, rig.jobs);
+	rig.standing = standing_new(rig.loop, rig.store, rig.jobs,
+				    score_rules_default.half_life_ms);
 	standing_load(rig.standing, on_loaded, NULL);
 	loop_run(rig.loop);
 }
@@ -90,7 +91,13 @@ static void put(uint8_t i, enum score_event e, unsigned n, uint64_t ago)
 	for (unsigned k = n; k; k--)
 		score_event(&s, &score_rules_default, e,
 			    now - ago - 2000 * (k - 1));
-	jobs_set_score(rig.jobs, &id, &s);
+	const struct evidence_total total = {.e = {1000, 990, 2000},
+					     .hashes = 1u << 30,
+					     .pieces = 640,
+					     .weight = 3.5,
+					     .failures = i};
+
+	jobs_set_score(rig.jobs, &id, &s, &total);
 	jobs_set_wall(rig.jobs, now - ago, loop_ms(rig.loop));
 	standing_changed(rig.standing, &id);
 	jobs_set_wall(rig.jobs, now, loop_ms(rig.loop));
@@ -119,6 +126,12 @@ static void test_scores_survive_a_restart(void **state)
 	const struct peer_score good = get(2, true), bad = get(3, true);
 
 	assert_int_equal(good.score.state, SCORE_TRUSTED);
+	assert_int_equal(good.total.e.reported, 990);
+	assert_true(good.total.e.expected == 1000);
+	assert_int_equal(good.total.hashes, 1u << 30);
+	assert_in_range(good.total.pieces, 639, 640);
+	assert_true(good.total.weight > 3.49);
+	assert_int_equal(good.total.failures, 2);
 	assert_true(score_value(&good.score) > 0.9);
 	assert_int_equal(bad.score.state, SCORE_QUARANTINED);
 	assert_int_equal(bad.score.until, until);
@@ -142,6 +155,8 @@ static void test_scores_fade_on_disk(void **state)
 	rig_open();
 	const struct peer_score week = get(12, true), eight = get(13, true);
 
+	assert_in_range(week.total.pieces, 319, 320);
+	assert_int_equal(week.total.e.reported, 990);
 	assert_true(week.score.good > 24.9 && week.score.good < 25.1);
 	assert_true(eight.score.good < 0.2);
 	assert_int_equal(eight.score.state, SCORE_NEW);
@@ -161,7 +176,7 @@ static void test_what_says_nothing_is_deleted(void **state)
 	rig_close();
 	rig_open();
 	get(22, true);
-	jobs_set_score(rig.jobs, &id, &nothing);
+	jobs_set_score(rig.jobs, &id, &nothing, NULL);
 	standing_changed(rig.standing, &id);
 	rig_close();
 	rig_open();
@@ -186,10 +201,16 @@ static void test_damaged_rows_are_left_out(void **state)
 	run("UPDATE standing SET sum = x'00' WHERE substr(id, 1, 1) = x'21'");
 	run("INSERT INTO standing VALUES (x'0102', 0, 9999999999999, x'00', "
 	    "x'00')");
+	put(35, SCORE_UNIT, 50, 0);
+	put(36, SCORE_UNIT, 50, 0);
+	run("UPDATE standing SET total = x'90' WHERE substr(id, 1, 1) = x'23'");
+	run("UPDATE standing SET total = NULL WHERE substr(id, 1, 1) = x'24'");
 	rig_close();
 	rig_open();
 	get(32, false);
 	get(33, false);
+	get(35, false);
+	get(36, false);
 	get(34, true);
 	rig_close();
 }
