@@ -64,6 +64,17 @@ static void challenge_free(struct jobs *j, struct challenge *c)
 	free(c);
 }
 
+void challenges_release(struct trusts *t)
+{
+	struct challenge *c, *next;
+
+	DL_FOREACH_SAFE (t->challenges, c, next) {
+		free(c->answer);
+		free(c);
+	}
+	t->challenges = NULL;
+}
+
 /* Its worker; NULL: gone. */
 static struct worker *worker_of(struct jobs *j, const struct trust *t)
 {

@@ -20,6 +20,7 @@ void trusts_release(struct trusts *t)
 {
 	struct trust *one, *next;
 
+	challenges_release(t);
 	HASH_ITER (hh, t->by_id, one, next) {
 		HASH_DEL(t->by_id, one);
 		free(one);

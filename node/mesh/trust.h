@@ -82,6 +82,8 @@ bool challenge_progress(struct jobs *j, uint64_t lease_id, uint64_t below,
 bool challenge_end(struct jobs *j, uint64_t lease_id, enum err e, uint64_t now);
 bool challenge_scanned(struct jobs *j, uint64_t check_id, enum err e,
 		       const uint32_t *shares, size_t n, uint64_t now);
+/* At the end of all; calls no op. */
+void challenges_release(struct trusts *t);
 /* It is gone or dropped: what it was asked is taken back. */
 void challenge_forget(struct jobs *j, struct trust *t);
 
