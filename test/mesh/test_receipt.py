@@ -78,6 +78,18 @@ class Books(support.MeshTest):
         r = self.ok(w.cli("db", "check"), 1)
         self.assertIn("receipt 2 is damaged", r.out)
 
+    def test_digests_are_receipted_too(self):
+        w = self.worker()
+        s = self.start("--no-dht")
+        self.ok(s.cli("dial", w.address))
+        lines = "".join(f"line {n}\n" for n in range(30000))
+        self.ok(s.cli("submit", "batch", self.path("in.txt", lines), "--out",
+                      os.path.join(self.new_dir(), "out"), "--watch"))
+        earned = self.agree(s, w)
+        self.assertGreaterEqual(earned["earned_parts"], 30000)
+        self.assertRegex(w.cli("receipt", "list").out, "[0-9] digest ")
+        self.compare(s, w)
+
     def compare(self, s, w):
         mine, theirs = self.export(s), self.export(w)
         code, text = audit(mine, theirs)
