@@ -210,6 +210,29 @@ static void show_lending(const struct lending_info *l)
 	buf_release(&b);
 }
 
+static void show_site(const struct site_info *s)
+{
+	const struct site_node *n = s->behind.items;
+	struct buf b = {0};
+
+	if (s->head)
+		line("site", "%s, behind %s%s", s->name ? s->name : "-",
+		     s->head, s->joined ? "" : " (not reached)");
+	else if (s->name)
+		line("site", "%s, %zu node%s behind this one", s->name,
+		     s->behind.n, out_s(s->behind.n));
+	for (size_t i = 0; i < s->behind.n; i++) {
+		buf_clear(&b);
+		out_rate(&b, n[i].rate);
+		line("",
+		     "%s %s, %" PRIu64 " device%s, %" PRIu64 " parts done%s",
+		     n[i].name ? n[i].name : "-", buf_str(&b), n[i].devices,
+		     out_s(n[i].devices), n[i].parts,
+		     n[i].here ? "" : ", takes no work now");
+	}
+	buf_release(&b);
+}
+
 static void show_status(const struct node_status *s)
 {
 	struct buf b = {0};
@@ -253,6 +276,7 @@ static void show_status(const struct node_status *s)
 	put_caps(&s->offers, &b);
 	line("offers", "%s", buf_str(&b));
 	show_lending(&s->lending);
+	show_site(&s->site);
 	show_topics(&s->topics);
 	show_devices(&s->devices);
 	line("files", "%s", s->data_dir);

@@ -96,6 +96,26 @@ static bool not_empty(const char *text, struct buf *why)
 	return false;
 }
 
+static bool is_site(const char *text, struct buf *why)
+{
+	const size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz"
+				      "0123456789-_.");
+
+	if (n && n <= 32 && !text[n])
+		return true;
+	buf_add_str(why, "takes a name of at most 32 of a-z 0-9 - _ and .");
+	return false;
+}
+
+static bool is_id(const char *text, struct buf *why)
+{
+	if (strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64)
+		return true;
+	buf_add_str(why, "takes a node's id, 64 hex digits: `hnode id` there "
+			 "prints it");
+	return false;
+}
+
 /* --- the table --- */
 
 #define AT(member) offsetof(struct config, member)
@@ -269,6 +289,27 @@ static const struct opt rows[] = {
      .key = "hash.kernel",
      .check = not_empty,
      .help = "hash with this kernel (default: the fastest)"},
+    {.flag = "site",
+     .type = OPT_TEXT,
+     .meta = "NAME",
+     .offset = AT(site),
+     .key = "site.name",
+     .check = is_site,
+     .help = "speak for the nodes behind this one: one worker for others"},
+    {.flag = "site-node",
+     .type = OPT_TEXTS,
+     .meta = "ID",
+     .offset = AT(site_nodes),
+     .key = "site.nodes",
+     .check = is_id,
+     .help = "only this one may be behind it (repeatable; see the manual)"},
+    {.flag = "behind",
+     .type = OPT_TEXT,
+     .meta = "ID@HOST:PORT",
+     .offset = AT(behind),
+     .key = "site.head",
+     .check = not_empty,
+     .help = "work for the site of that node, speak to nobody else"},
 #define X(id, name, flag, meta, def, help) \
 	LEND_OPT(struct config, lend, id, flag, "lend." name, def, meta, help),
     LEND_LIMITS(X)
@@ -556,10 +597,29 @@ static char *default_dir(struct arena *a)
 	return getuid() ? NULL : arena_printf(a, "/var/lib/hnode");
 }
 
+/* Nobody finds such a node, and it offers what it has to its head. */
+static bool behind_a_head(struct config *c, struct arena *a, struct buf *why)
+{
+	static const struct opt offer = {.type = OPT_TEXTS,
+					 .offset = AT(offer)};
+
+	if (c->bootstrap.n || c->advertise.n) {
+		buf_printf(why,
+			   "--behind: nobody finds this node but its head; "
+			   "leave out --%s",
+			   c->bootstrap.n ? "bootstrap" : "advertise");
+		return false;
+	}
+	c->listen = c->lan = c->dht = false;
+	return c->offer.n || opt_set(&offer, c, "hash/sha256d", a, why) == OK;
+}
+
 enum err config_finish(struct config *c, struct arena *a, struct buf *why)
 {
 	const char *dir = c->data_dir ? c->data_dir : default_dir(a);
 
+	if (c->behind && !behind_a_head(c, a, why))
+		return ERR_CONFIG;
 	if (c->advertise_only && !c->advertise.n) {
 		buf_add_str(why, "--advertise-only without --advertise would "
 				 "announce nothing: name an address with "

@@ -59,6 +59,8 @@ struct config {
 	const char *role, *join, *affinity, *kernel;
 	struct lend_texts lend;
 	const char *sensors;
+	const char *site, *behind;
+	struct strs site_nodes;
 	const char *log, *log_format, *clock_offset;
 
 	uint8_t from[CONFIG_ROWS]; /* enum opt_from, by row */

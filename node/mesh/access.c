@@ -5,6 +5,7 @@
 #include "node/mesh/membership.h"
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
+#include "node/mesh/service_site.h"
 
 #include <string.h>
 
@@ -88,6 +89,7 @@ enum err access_authorize(void *arg, struct session *s,
 		f.excluded = membership_excludes(mesh->membership, id) ||
 			     peers_dropped(mesh->peers, id);
 		f.granted = m->cap && offers_have(mesh->offers, m->cap) &&
+			    service_site_serves(mesh, id) &&
 			    strcmp(mesh->o.role, "use") != 0;
 	}
 	enum err e = access_rule(&f, m, why);

@@ -7,6 +7,7 @@
 #include "node/mesh/backoff.h"
 #include "node/mesh/membership.h"
 #include "node/mesh/offers.h"
+#include "node/mesh/service_site.h"
 #include "node/mesh/topics.h"
 
 #include <sodium.h>
@@ -84,6 +85,9 @@ static bool peer_useful(const struct peer *q)
 
 	if (q->state == PEER_DROPPED || q->state == PEER_LEFT)
 		return false;
+	/* A node behind a head goes to others only where a person says so. */
+	if (!service_site_serves(m, &q->id))
+		return q->waiters != NULL;
 	if (q->user || q->waiters)
 		return true;
 	/* Somebody wants our work and cannot dial us (D8). */

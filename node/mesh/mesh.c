@@ -18,6 +18,7 @@
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
 #include "node/mesh/replay.h"
+#include "node/mesh/service_site.h"
 #include "node/mesh/service_trust.h"
 #include "node/mesh/skew.h"
 #include "node/mesh/standing.h"
@@ -586,11 +587,14 @@ static void free_options(struct mesh_options *o)
 	free((char *)(uintptr_t)o->affinity);
 	free((char *)(uintptr_t)o->kernel);
 	free((char *)(uintptr_t)o->sensors);
+	free((char *)(uintptr_t)o->site);
+	free((char *)(uintptr_t)o->behind);
 	free((char *)(uintptr_t)o->runtime_dir);
 	free((char *)(uintptr_t)o->backup_accept);
 	free_strings(o->bootstrap, o->nbootstrap);
 	free_strings(o->advertise, o->nadvertise);
 	free_strings(o->offer, o->noffer);
+	free_strings(o->site_nodes, o->nsite_nodes);
 	free_strings(o->topic, o->ntopic);
 }
 
@@ -605,6 +609,7 @@ static void on_last(void *arg)
 	peers_free(m->peers);
 	topics_free(m->topics);
 	offers_free(m->offers);
+	service_site_free(m->service_site);
 	lending_free(m->lending);
 	invites_free(m->invites);
 	backup_free(m->backup);
@@ -717,4 +722,6 @@ void mesh_stop(struct mesh *m, loop_fn done, void *arg)
 		service_hash_stop(m->service_hash, on_units_stopped, m);
 	else
 		loop_post(m->loop, on_units_stopped, m);
+	if (m->service_site)
+		service_site_stop(m->service_site);
 }

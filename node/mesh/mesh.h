@@ -46,7 +46,11 @@ struct mesh_options {
 	unsigned threads; /* 0: one per core */
 	const char *affinity;
 	const char *kernel;
-	struct lend lend;    /* what others get of it; share 0: the defaults */
+	struct lend lend; /* what others get of it; share 0: the defaults */
+	const char *site; /* this node heads that one; NULL */
+	const char *const *site_nodes; /* ids in hex: who may be behind us */
+	size_t nsite_nodes;
+	const char *behind;  /* ID@HOST:PORT of our head; NULL */
 	const char *sensors; /* stands for / where sensors are read; NULL */
 	uint32_t ping_ms, rekey_ms; /* 0: the defaults */
 	uint64_t credit_limit;	    /* credits an owner may owe us; 0: any */

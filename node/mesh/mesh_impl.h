@@ -32,6 +32,7 @@ struct ledger;
 struct ledger_answer;
 struct replay;
 struct service_node;
+struct service_site;
 struct service_receipt;
 struct standing;
 struct start;
@@ -54,6 +55,7 @@ struct mesh {
 	struct asic *asic;
 	struct offers *offers;
 	struct lending *lending;
+	struct service_site *service_site;
 	struct jobs *jobs;
 	struct journal *journal;   /* of the jobs */
 	struct standing *standing; /* of the peers */

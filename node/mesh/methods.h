@@ -15,6 +15,7 @@ extern const struct rpc_method service_mesh_methods[];
 extern const struct rpc_method service_job_methods[];
 extern const struct rpc_method service_hash_methods[];
 extern const struct rpc_method service_receipt_methods[];
+extern const struct rpc_method service_site_methods[];
 extern const struct rpc_method backup_methods[];
 extern const struct rpc_method service_trust_methods[];
 

@@ -7,6 +7,7 @@
 #include "node/mesh/lender.h"
 #include "node/mesh/lending.h"
 #include "node/mesh/peers.h"
+#include "node/mesh/service_site.h"
 #include "node/mesh/topics.h"
 
 #include <stdlib.h>
@@ -96,8 +97,11 @@ static unsigned slots_of(const struct offers *o)
 
 static uint64_t free_share(const struct offers *o)
 {
-	const unsigned busy = lending_units(o->m->lending);
-	const unsigned slots = slots_of(o);
+	const uint64_t busy = lending_units(o->m->lending);
+	struct site_sum behind;
+
+	service_site_sum(o->m, &behind);
+	const uint64_t slots = slots_of(o) + behind.slots;
 
 	if (!lending_word(o->m->lending)->allowed)
 		return 0;
@@ -125,12 +129,21 @@ static bool differs(uint64_t now, uint64_t told)
 	return off * 20 >= told && off;
 }
 
+/* What others get here, of our device and of what is behind us. */
+static uint64_t lent_rate(const struct offers *o)
+{
+	struct site_sum behind;
+
+	service_site_sum(o->m, &behind);
+	return asic_lent_rate(o->m->asic) + behind.rate;
+}
+
 /* The device's own figure at work replaces the first measurement. True when
  * records are to say so, too: a tenth. */
 static bool follow_rate(struct offers *o, struct offer *f, bool *told)
 {
 	const uint64_t rate = asic_rate(o->m->asic);
-	const uint64_t lent = asic_lent_rate(o->m->asic);
+	const uint64_t lent = lent_rate(o);
 	bool record = false;
 
 	if (!f->up || !f->what->scans || !rate)
@@ -138,6 +151,7 @@ static bool follow_rate(struct offers *o, struct offer *f, bool *told)
 	if (differs(rate, f->rate)) {
 		f->rate = rate;
 		tell_own(o, f);
+		service_site_own(o->m, asic_lent_rate(o->m->asic));
 	}
 	if (differs(lent, f->lent)) {
 		const uint64_t was = f->lent;
@@ -234,7 +248,8 @@ static void offer_up(struct offers *o, const struct ability *what,
 	f->up = true;
 	lending_run(o->m->lending, true);
 	f->rate = what->scans ? rate : 0;
-	f->lent = what->scans ? asic_lent_rate(o->m->asic) : 0;
+	f->lent = what->scans ? lent_rate(o) : 0;
+	service_site_own(o->m, asic_lent_rate(o->m->asic));
 	rate_str(f->lent, &text);
 	log_info("caps", "offering %s, %s", what->cap, buf_str(&text));
 	buf_release(&text);
@@ -371,7 +386,10 @@ void offers_list(const struct offers *o, struct arena *a, struct list *out)
 	struct cap_info *rows = arena_alloc(a, (o->n + 1) * sizeof(*rows));
 	const struct lender_word *w = lending_word(o->m->lending);
 	const struct lend *lend = lending_lend(o->m->lending);
+	struct site_sum behind;
 	size_t n = 0;
+
+	service_site_sum(o->m, &behind);
 
 	for (size_t i = 0; i < o->n; i++) {
 		const struct offer *f = &o->items[i];
@@ -381,8 +399,8 @@ void offers_list(const struct offers *o, struct arena *a, struct list *out)
 		    .name = text_of(a, f->what->cap),
 		    .rate = f->lent,
 		    .free = free_share(o),
-		    .devices = 1,
-		    .slots = slots_of(o),
+		    .devices = 1 + behind.devices,
+		    .slots = slots_of(o) + behind.slots,
 		    .price = lend->price,
 		    .region = text_of(a, lend->region),
 		    .paused = w->allowed ? NULL : text_of(a, w->why)};

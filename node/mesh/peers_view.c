@@ -5,6 +5,7 @@
 #include "node/mesh/address.h"
 #include "node/mesh/job.h"
 #include "node/mesh/membership.h"
+#include "node/mesh/service_site.h"
 #include "node/mesh/skew.h"
 #include "node/mesh/topics.h"
 #include "rpc/link.h"
@@ -131,7 +132,9 @@ static void row_of(const struct peer *q, uint64_t now, struct arena *a,
 		struct peer_session s;
 		peer_session_of(q->session, a, &s);
 		r->address = s.address;
-		r->path = s.path;
+		r->path = service_site_behind_us(q->all->m, &q->id)
+			      ? arena_text(a, "behind")
+			      : s.path;
 		r->rtt_us = s.rtt_us;
 		r->session_ms = now - session_since_ms(q->session);
 		session_bytes(q->session, &r->bytes_in, &r->bytes_out);

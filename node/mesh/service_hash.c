@@ -25,6 +25,7 @@
 #include "node/mesh/lender.h"
 #include "node/mesh/lending.h"
 #include "node/mesh/service_digest.h"
+#include "node/mesh/service_site.h"
 
 #include <sodium.h>
 #include <utlist.h>
@@ -499,7 +500,7 @@ struct serving {
 	struct serving *prev, *next;
 	struct mesh *m;
 	struct rpc_stream *st;	/* NULL: the caller has left */
-	struct asic_scan *scan; /* NULL: done */
+	struct site_scan *scan; /* NULL: done */
 	uint64_t client;
 	struct loan loan;
 	char job[JOB_ID_SIZE];
@@ -556,8 +557,9 @@ static void reply(struct serving *v)
 	answer_text(&v->answer, v->job, v->lease, &v->work, &t);
 	identity_sign(v->m->me, ANSWER_PURPOSE, t.parts, HN_COUNT(t.parts),
 		      r.sig);
-	service_receipt_served(v->m, v->st, "search", text_join(&t, &text),
-			       r.sig);
+	if (!service_site_part(v->m, v->st, v->job))
+		service_receipt_served(v->m, v->st, "search",
+				       text_join(&t, &text), r.sig);
 	buf_release(&text);
 	rpc_reply(v->st, &r);
 }
@@ -620,7 +622,7 @@ static void on_caller_left(void *arg, struct rpc_stream *st, enum err e,
 	(void)st, (void)e, (void)r, (void)text;
 	v->st = NULL;
 	if (v->scan)
-		asic_scan_cancel(v->scan);
+		site_scan_cancel(v->scan);
 	else
 		serving_free(v);
 }
@@ -644,10 +646,13 @@ uint64_t work_client(struct rpc_stream *st)
 static bool over_budget(const struct service_hash *s, uint64_t client,
 			const struct scan_work *w)
 {
-	const uint64_t most = asic_rate(s->m->asic) * AHEAD_S;
+	struct site_sum behind;
 	const struct serving *v;
 	uint64_t ahead = w->end - w->start;
 	unsigned n = 0;
+
+	service_site_sum(s->m, &behind);
+	const uint64_t most = (asic_rate(s->m->asic) + behind.rate) * AHEAD_S;
 
 	DL_FOREACH (s->serving, v) {
 		if (v->client != client)
@@ -667,7 +672,7 @@ static void on_recalled(void *arg)
 	if (!v->scan)
 		return;
 	v->recalled = true;
-	asic_scan_cancel(v->scan);
+	site_scan_cancel(v->scan);
 }
 
 /* false: refused, and v is gone. */
@@ -715,7 +720,8 @@ static void serve_search(struct rpc_stream *st, const void *request, void *arg)
 		    UNITS_PER_PEER, AHEAD_S);
 		return;
 	}
-	if (!service_receipt_admit(m, st, q->job, q->lease))
+	if (!service_site_part(m, st, q->job) &&
+	    !service_receipt_admit(m, st, q->job, q->lease))
 		return;
 	struct serving *v = HN_NEW(struct serving);
 	v->m = m;
@@ -729,10 +735,10 @@ static void serve_search(struct rpc_stream *st, const void *request, void *arg)
 	if (!borrow(v))
 		return;
 	/* A request in many pieces may be whole only when we stop. */
-	enum err e = m->stopping
-			 ? ERR_GONE
-			 : asic_scan_start(m->asic, &w, client, &serve_scan_ops,
-					   v, &v->scan);
+	enum err e =
+	    m->stopping
+		? ERR_GONE
+		: site_scan_start(m, &w, client, &serve_scan_ops, v, &v->scan);
 	if (e) {
 		rpc_fail(st, e, "the device takes no work");
 		lending_end(&v->loan);
@@ -757,7 +763,7 @@ void service_hash_withdraw(struct mesh *m)
 		return;
 	DL_FOREACH (m->service_hash->serving, v) {
 		if (v->scan)
-			asic_scan_cancel(v->scan);
+			site_scan_cancel(v->scan);
 	}
 }
 

@@ -15,6 +15,7 @@
 #include "node/mesh/membership.h"
 #include "node/mesh/offers.h"
 #include "node/mesh/peers.h"
+#include "node/mesh/service_site.h"
 #include "node/mesh/service_trust.h"
 #include "node/mesh/standing.h"
 #include "node/mesh/topics.h"
@@ -96,6 +97,7 @@ static void on_peers_loaded(void *arg)
 	if (m->stopping)
 		return;
 	service_job_resume(m);
+	service_site_run(m->service_site);
 	for (size_t i = 0; i < m->o.ntopic; i++) {
 		enum err e = topics_join(m->topics, m->o.topic[i], &why);
 		if (e) {
@@ -276,6 +278,7 @@ static enum err make_rpc(struct mesh *m)
 	    service_mesh_methods, service_job_methods,
 	    service_hash_methods, service_receipt_methods,
 	    backup_methods,	  service_trust_methods,
+	    service_site_methods,
 	};
 	struct rpc_options o = {
 	    .hub = {.loop = m->loop,
@@ -339,6 +342,7 @@ static enum err make_parts(struct mesh *m, struct buf *why)
 	m->topics = topics_new(m);
 	m->lending = lending_new(m);
 	m->offers = offers_new(m);
+	m->service_site = service_site_new(m);
 	m->peers = peers_new(m);
 	e = make_rpc(m);
 	if (e)
@@ -498,6 +502,18 @@ static enum err check_options(const struct mesh_options *o, struct buf *why)
 	for (size_t i = 0; i < o->ntopic; i++)
 		if (topic_check(o->topic[i], why))
 			return ERR_CONFIG;
+	if (o->behind) {
+		struct node_id id;
+		struct address a;
+		struct buf what = {0};
+		bool bad = address_parse_node(o->behind, &id, &a, &what);
+		if (bad)
+			buf_printf(why, "--behind %s: %s", log_quote(o->behind),
+				   buf_str(&what));
+		buf_release(&what);
+		if (bad)
+			return ERR_CONFIG;
+	}
 	return check_addresses(o, why);
 }
 
@@ -552,11 +568,14 @@ struct mesh *mesh_new(const struct mesh_options *o, mesh_ready_fn ready,
 	m->o.affinity = copy(o->affinity);
 	m->o.kernel = copy(o->kernel);
 	m->o.sensors = copy(o->sensors);
+	m->o.site = copy(o->site);
+	m->o.behind = copy(o->behind);
 	m->o.runtime_dir = copy(o->runtime_dir);
 	m->o.backup_accept = copy(o->backup_accept ? o->backup_accept : "mesh");
 	m->o.bootstrap = copy_list(o->bootstrap, o->nbootstrap);
 	m->o.advertise = copy_list(o->advertise, o->nadvertise);
 	m->o.offer = copy_list(o->offer, o->noffer);
+	m->o.site_nodes = copy_list(o->site_nodes, o->nsite_nodes);
 	m->o.topic = copy_list(o->topic, o->ntopic);
 	m->start = HN_NEW(struct start);
 	m->start->ready = ready;

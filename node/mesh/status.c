@@ -11,6 +11,7 @@
 #include "node/mesh/membership.h"
 #include "node/mesh/peers.h"
 #include "node/mesh/replay.h"
+#include "node/mesh/service_site.h"
 #include "node/mesh/skew.h"
 #include "node/mesh/topics.h"
 
@@ -280,6 +281,7 @@ void status_fill(struct mesh *m, struct arena *a, struct node_status *out)
 	out->word = text(a, out->reasons.n ? "degraded" : "healthy");
 	mesh_offers(m, a, &out->offers);
 	lending_fill(m->lending, a, &out->lending);
+	service_site_fill(m, a, &out->site);
 	topics_list(m->topics, a, &out->topics);
 	devices_of(m, a, &out->devices);
 	count_all(m, a, &out->counters);

@@ -364,6 +364,42 @@ static const struct field topic_list_fields[] = {
 const struct message topic_list_message =
     MESSAGE("topic_list", struct topic_list, topic_list_fields);
 
+static const struct field site_offer_fields[] = {
+    FIELD_LIST(struct site_offer, offers, 64, &cap_info_message,
+	       "all that it offers, as it is now"),
+};
+const struct message site_offer_message =
+    MESSAGE("site_offer", struct site_offer, site_offer_fields);
+
+static const struct field site_name_fields[] = {
+    FIELD_STR(struct site_name, name, 32, "of the site"),
+};
+const struct message site_name_message =
+    MESSAGE("site_name", struct site_name, site_name_fields);
+
+static const struct field site_node_fields[] = {
+    FIELD_FIXED(struct site_node, id, "node id"),
+    FIELD_STR(struct site_node, name, 40, "name for people"),
+    FIELD_BOOL(struct site_node, here, "it takes work"),
+    FIELD_U64(struct site_node, rate, 0, "H/s, measured or as it says"),
+    FIELD_U64(struct site_node, devices, 0, "devices of it"),
+    FIELD_U64(struct site_node, parts, 0, "parts done for the site"),
+    FIELD_U64(struct site_node, nonces, 0, "nonces done for the site"),
+    FIELD_U64(struct site_node, held, 0, "parts in its hands"),
+};
+const struct message site_node_message =
+    MESSAGE("site_node", struct site_node, site_node_fields);
+
+static const struct field site_info_fields[] = {
+    FIELD_STR(struct site_info, name, 32, "of the site; nil: in none"),
+    FIELD_STR(struct site_info, head, 40, "whom this node is behind"),
+    FIELD_BOOL(struct site_info, joined, "and that one has taken it"),
+    FIELD_LIST(struct site_info, behind, 1024, &site_node_message,
+	       "nodes behind this one"),
+};
+const struct message site_info_message =
+    MESSAGE("site_info", struct site_info, site_info_fields);
+
 static const struct field offer_list_fields[] = {
     FIELD_LIST(struct offer_list, offers, 64, &cap_info_message,
 	       "what this node offers"),
@@ -466,6 +502,8 @@ static const struct field node_status_fields[] = {
     FIELD_U64(struct node_status, quarantined, 0,
 	      "peers that get no work for a while"),
     FIELD_U64(struct node_status, barred, 0, "peers that were proven to cheat"),
+    FIELD_MSG(struct node_status, site, &site_info_message,
+	      "the site that it heads or is in"),
 };
 const struct message node_status_message =
     MESSAGE("node_status", struct node_status, node_status_fields);

@@ -287,6 +287,31 @@ struct lending_info {	       /* what the owner's limits say now */
 };
 extern const struct message lending_info_message, offer_add_message;
 
+/* --- sites --- */
+
+struct site_offer {	    /* chunk of site.join, to the head */
+	struct list offers; /* cap_info: all, as they are now */
+};
+struct site_name { /* chunk of site.join, from the head: you are in */
+	char *name;
+};
+struct site_node { /* a node behind a head */
+	uint8_t id[32];
+	char *name;
+	bool here;		/* it takes work */
+	uint64_t rate, devices; /* H/s measured, or as it says */
+	uint64_t parts, nonces; /* done for the site */
+	uint64_t held;		/* parts in its hands */
+};
+struct site_info {
+	char *name;	    /* NULL: in no site */
+	char *head;	    /* whom this node is behind; NULL: nobody */
+	bool joined;	    /* and that one has taken it */
+	struct list behind; /* site_node */
+};
+extern const struct message site_offer_message, site_name_message,
+    site_node_message, site_info_message;
+
 struct offer_list {	    /* offer.list and offer.add's reply */
 	struct list offers; /* cap_info */
 	struct lending_info lending;
@@ -346,6 +371,7 @@ struct node_status {	     /* node.status */
 	uint64_t rss_kib;
 	struct lending_info lending;
 	uint64_t quarantined, barred; /* peers that get no work from us */
+	struct site_info site;
 };
 extern const struct message counter_message, device_info_message,
     node_status_message;

@@ -16,7 +16,7 @@
 const struct rpc_method *const all_methods[] = {
     service_node_methods, service_owner_methods, service_hash_methods,
     service_mesh_methods, service_job_methods,	 service_receipt_methods,
-    backup_methods,	  service_trust_methods,
+    backup_methods,	  service_trust_methods, service_site_methods,
 };
 const size_t n_all_methods = HN_COUNT(all_methods);
 

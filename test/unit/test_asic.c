@@ -463,7 +463,7 @@ static void on_lent_progress(void *arg, uint64_t below, const uint32_t *shares,
 	struct lent *x = arg;
 
 	(void)below, (void)shares, (void)n;
-	if (loop_timer_armed(x->timer))
+	if (x->began)
 		return;
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &x->cpu);
 	x->began = clock_ns();
