@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "node/mesh/digest.h"
 
+#include "node/base/mem.h"
 #include "node/mesh/wire.h"
 
 #include <assert.h>
@@ -116,18 +117,26 @@ bool digest_answer_verify(const struct digest_answer *a,
 	return good;
 }
 
-/* Each place is taken with the chance that fills what is still wanted. */
+/* Floyd's: of those below i + 1 the draw, or i if that is taken already. */
 void digest_draw(uint64_t n, size_t want, uint64_t (*random)(void *arg),
 		 void *arg, uint32_t *out)
 {
+	uint8_t *taken = xcalloc(1, (size_t)(n / 8 + 1));
 	size_t k = 0;
 
 	assert(want <= n);
-	for (uint64_t i = 0; k < want; i++) {
+	for (uint64_t i = n - want; i < n; i++) {
 		/* n is far below 2^64: the bias is nothing. */
-		if (random(arg) % (n - i) < want - k)
-			out[k++] = (uint32_t)i;
+		uint64_t at = random(arg) % (i + 1);
+
+		if (taken[at / 8] >> at % 8 & 1)
+			at = i;
+		taken[at / 8] |= (uint8_t)(1u << at % 8);
 	}
+	for (uint64_t i = 0; k < want; i++)
+		if (taken[i / 8] >> i % 8 & 1)
+			out[k++] = (uint32_t)i;
+	free(taken);
 }
 
 double digest_unseen(double x, uint64_t s)
