@@ -97,6 +97,7 @@ size_t peers_in_topic(const struct peers *p, const char *topic);
 /* For a newcomer: addresses of nodes we have sessions with. */
 void peers_introduce(const struct peers *p, struct arena *a, size_t max,
 		     struct list *out);
+bool peers_know(const struct peers *p, const struct node_id *id);
 bool peers_dropped(const struct peers *p, const struct node_id *id);
 /* Clocks of the sessions against ours; false with fewer than three. */
 bool peers_clock(const struct peers *p, int64_t *median);

@@ -499,6 +499,11 @@ void peers_readmit(struct peers *p, const struct node_id *id)
 	peer_consider(q, true);
 }
 
+bool peers_know(const struct peers *p, const struct node_id *id)
+{
+	return peer_find(p, id) != NULL;
+}
+
 bool peers_dropped(const struct peers *p, const struct node_id *id)
 {
 	const struct peer *q = peer_find(p, id);

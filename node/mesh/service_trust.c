@@ -10,6 +10,7 @@
 #include "node/base/log.h"
 #include "node/mesh/job.h"
 #include "node/mesh/ledger.h"
+#include "node/mesh/membership.h"
 #include "node/mesh/peers.h"
 #include "node/mesh/service_hash.h"
 
@@ -181,7 +182,8 @@ static void share_with(struct session *s, void *arg)
 	static const struct rpc_ops ops = {.end = on_shared};
 	const struct sharing *h = arg;
 
-	if (!service_receipt_ours(h->m, s))
+	/* A private mesh is its owner's network. */
+	if (h->m->membership->is_public && !service_receipt_ours(h->m, s))
 		return;
 	enum err e = rpc_call(h->m->rpc, s, "evidence.put", h->q, CALL_MS, &ops,
 			      NULL, NULL);
@@ -198,6 +200,7 @@ static void on_taken(const struct store_result *r, void *arg)
 	memcpy(node.b, t->row.node, sizeof(node.b));
 	if (m->jobs && !m->stopping && !r->err) {
 		const struct evidence_given q = {{t->doc.p, t->doc.n}};
+		const bool out = peers_dropped(m->peers, &node);
 		struct sharing h = {m, &q};
 
 		t->row.fresh = r->changes > 0;
@@ -207,8 +210,10 @@ static void on_taken(const struct store_result *r, void *arg)
 				 "%s`)",
 				 t->row.id, t->row.says, t->row.id);
 		jobs_bar(m->jobs, &node, t->row.says, loop_ms(m->loop));
+		if (!out) /* one that never worked for us */
+			peers_drop(m->peers, &node, true, t->row.says);
 		service_job_kick(m);
-		if (t->share && t->row.fresh && m->peers)
+		if (t->share && t->row.fresh)
 			peers_each_session(m->peers, share_with, &h);
 	}
 	if (t->done)
@@ -446,8 +451,23 @@ static void on_put(void *arg, enum err e, const struct evidence_row *row,
 	free(a);
 }
 
+/* Whose evidence is welcome although nobody asked: that of our owner's nodes;
+ * in a private mesh of all, about nodes that we know. Keys that nobody knows
+ * are made by the thousand, and would fill what remembers the others. */
+static bool welcome(const struct mesh *m, const struct session *s,
+		    const struct evidence_row *row)
+{
+	struct node_id node;
+
+	if (!s)
+		return true; /* a person gives it */
+	memcpy(node.b, row->node, sizeof(node.b));
+	return service_receipt_ours(m, s) ||
+	       (!m->membership->is_public && peers_know(m->peers, &node));
+}
+
 static void serve_given(struct rpc_stream *st, const struct evidence_given *q,
-			struct mesh *m, const char *source, bool shown)
+			struct mesh *m, const struct session *s)
 {
 	struct arena a = {0};
 	struct buf why = {0};
@@ -459,11 +479,17 @@ static void serve_given(struct rpc_stream *st, const struct evidence_given *q,
 		rpc_fail(st, e, "%s", buf_str(&why));
 	} else if (!memcmp(row.node, identity_id(m->me)->b, 32)) {
 		rpc_fail(st, ERR_INPUT, "that is evidence against this node");
+	} else if (!welcome(m, s, &row)) {
+		rpc_fail(st, ERR_DENIED,
+			 "only nodes of one owner, or of one private mesh "
+			 "about a node that is known here, hand evidence over "
+			 "unasked; others are asked by evidence.get");
 	} else {
 		struct answer *ask = answer_new(m, st);
 
-		ask->shown = shown;
-		take(m, &d, &row, source, shown, on_put, ask);
+		ask->shown = !s;
+		take(m, &d, &row, s ? node_str(session_peer(s)) : "given", !s,
+		     on_put, ask);
 	}
 	buf_release(&why);
 	arena_release(&a);
@@ -471,21 +497,17 @@ static void serve_given(struct rpc_stream *st, const struct evidence_given *q,
 
 static void serve_put(struct rpc_stream *st, const void *request, void *arg)
 {
-	struct mesh *m = arg;
 	const struct session *s = rpc_stream_session(st);
 
-	if (!s || session_kind(s) == SESSION_CONTROL ||
-	    !service_receipt_ours(m, s))
-		rpc_fail(st, ERR_DENIED,
-			 "only a node of the same owner hands evidence over "
-			 "unasked; others are asked by evidence.get");
+	if (session_kind(s) == SESSION_CONTROL)
+		rpc_fail(st, ERR_INPUT, "that is evidence.add");
 	else
-		serve_given(st, request, m, node_str(session_peer(s)), false);
+		serve_given(st, request, arg, s);
 }
 
 static void serve_add(struct rpc_stream *st, const void *request, void *arg)
 {
-	serve_given(st, request, arg, "given", true);
+	serve_given(st, request, arg, NULL);
 }
 
 /* --- evidence.list and evidence.show --- */
@@ -787,7 +809,7 @@ const struct rpc_method service_trust_methods[] = {
      .max_request = DOC_MAX,
      .max_streams = 2,
      .serve = serve_put,
-     .doc = "hands one to a node of the same owner"},
+     .doc = "hands one to a node of the owner's network"},
     {.name = "evidence.list",
      .version = 1,
      .repeatable = true,

@@ -13,9 +13,9 @@
 
 /*
  * Evidence against cheats (VER-09): kept on disk, given to members who ask,
- * handed to the nodes of our owner, and taken from anybody, because it proves
- * itself: a node whose lie is proven here or elsewhere gets no work from us
- * any more. Loop thread only.
+ * handed to the other nodes of our owner or our private mesh, and taken from
+ * anybody, because it proves itself: a node whose lie is proven here or
+ * elsewhere gets no work from us any more. Loop thread only.
  */
 struct job_proof;
 struct mesh;

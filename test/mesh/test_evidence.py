@@ -4,7 +4,10 @@
 The cheat is wire.py, which shares no line with hnode. The evidence is looked
 at by a command that has no node, and by a node that never met the cheat."""
 
+import hashlib
 import json
+import os
+import struct
 import time
 
 import support
@@ -141,6 +144,44 @@ class Evidence(support.MeshTest):
               flush=True)
         self.assertIsNone(row["trust_why"])
         self.assertIn("probes right", row["reasons"])
+
+
+    def test_a_private_mesh_hears_of_it(self):
+        a = self.start("--no-dht")
+        word = self.ok(a.cli("invite", "--yes", "--uses", "2")).out.strip()
+        b = self.start("--no-dht", "--join", word)
+        c = self.start("--no-dht", "--join", word)
+        self.ok(b.cli("dial", c.address))
+        a.until_peer(b)
+        a.until_peer(c)
+        # The lie is signed with the key of c, which has never told it.
+        with open(os.path.join(c.dir, "node.key"), encoding="ascii") as f:
+            key = wire.Key(bytes.fromhex(f.read().split()[3]))
+        self.assertEqual(key.public.hex(), c.id)
+        header = bytes.fromhex(support.HEADER)
+        start, end, bits = 1000, 3000, 8
+        shares = wire.shares_of(header, start, end, bits)
+        left = shares.pop(1)
+        text = b"4f2a91c0" + header + struct.pack(">QQQB", 7, start, end,
+                                                  bits)
+        text += hashlib.sha256(b"".join(struct.pack(">I", n)
+                                        for n in shares)).digest()
+        doc = {"version": 1, "worker": c.id, "kind": "search",
+               "lie": "missed", "answer": text.hex(),
+               "sig": key.sign(b"hnode answer 1\0" + text).hex(),
+               "shares": shares, "nonce": left}
+        file = self.path("evidence.json", json.dumps(doc))
+        self.verify(file)
+        self.ok(a.cli("evidence", "add", file))
+        rows = until(lambda: b.json("evidence", "list")["rows"], 20)
+        self.assertEqual(rows[0]["source"], a.name)
+        for node in (a, b):
+            self.assertEqual(node.status()["barred"], 1)
+            until(lambda n=node: n.peers()[c.id]["state"] == "dropped", 10)
+        # It is no judge of itself.
+        r = c.cli("evidence", "add", file)
+        self.assertIn("against this node", r.err)
+        self.assertEqual(c.status()["barred"], 0)
 
 
 if __name__ == "__main__":
