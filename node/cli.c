@@ -146,13 +146,10 @@ static void on_down(void *arg, struct session *s, enum err why,
 
 static struct rpc *client_new(struct cli *c)
 {
-	static const struct rpc_method *const tables[] = {
-	    service_node_methods, service_owner_methods, service_mesh_methods,
-	    service_job_methods,  service_hash_methods,	 service_trust_methods};
 	struct rpc_options o = {
 	    .hub = {.loop = c->loop},
-	    .tables = tables,
-	    .ntables = HN_COUNT(tables),
+	    .tables = mesh_methods,
+	    .ntables = mesh_methods_count,
 	    .arg = c,
 	    .down = on_down,
 	};

@@ -22,6 +22,8 @@ extern const struct verb verb_submit_search, verb_jobs, verb_job_show,
     verb_job_watch, verb_job_cancel;
 /* cli_batch.c */
 extern const struct verb verb_submit_batch;
+/* cli_explain.c */
+extern const struct verb verb_explain;
 /* cli_hash.c */
 extern const struct verb verb_hash;
 /* cli_db.c */

@@ -39,6 +39,7 @@ const struct verb *const verbs[] = {
     &verb_job_show,
     &verb_job_watch,
     &verb_job_cancel,
+    &verb_explain,
     &verb_hash,
     &verb_credits,
     &verb_receipt_list,

@@ -13,6 +13,7 @@
 #include "node/base/identity.h"
 #include "node/mesh/check.h"
 #include "node/mesh/lease.h"
+#include "node/mesh/sched.h"
 #include "node/mesh/score.h"
 #include "node/mesh/terms.h"
 
@@ -264,6 +265,23 @@ bool jobs_evidence(const struct jobs *j, const struct kind *kind,
 void jobs_set_evidence(struct jobs *j, const struct kind *kind,
 		       const struct node_id *id,
 		       const struct evidence_total *e);
+
+/* How one node stands to one job: what its placement depends on. */
+struct job_view {
+	const char *cap; /* what the job needs */
+	const struct job_terms *terms;
+	struct sched_candidate c;
+	bool open;	     /* the job is */
+	bool pending;	     /* there is work that nobody holds */
+	unsigned held;	     /* units of it in that node's hands */
+	uint64_t units;	     /* it has ended */
+	uint64_t hashes;     /* credited to it */
+	const char *dropped; /* from this job: why; NULL: it was not */
+};
+/* ERR_NOTFOUND. What is lent lives until the next call of a jobs_* function. */
+enum err jobs_view(const struct jobs *j, const char *job,
+		   const struct node_id *id, uint64_t now,
+		   struct job_view *out) HN_CHECK;
 
 /* Snapshots for people and scripts: the replies of job.list, job.show and
  * the chunks of job.watch. */

@@ -482,6 +482,35 @@ static void info_units(const struct job *job, struct arena *a,
 	out->units = (struct list){items, n};
 }
 
+enum err jobs_view(const struct jobs *j, const char *id,
+		   const struct node_id *node, uint64_t now,
+		   struct job_view *out)
+{
+	const struct job *job = jobs_find(j, id);
+
+	if (!job)
+		return ERR_NOTFOUND;
+	const struct worker *w = pool_find(job->pool, node);
+	const struct part *part = part_find(job, node);
+
+	*out = (struct job_view){
+	    .cap = job->kind->cap,
+	    .terms = job->terms,
+	    .open = job_is_open(job),
+	    .pending =
+		job_is_open(job) && (job->book.pending.n || replica_any(job)),
+	};
+	if (w)
+		out->c = worker_candidate(w, now);
+	if (!part)
+		return OK;
+	out->held = part->open;
+	out->units = part->units;
+	out->hashes = part->hashes;
+	out->dropped = part->dropped ? part->why : NULL;
+	return OK;
+}
+
 enum err jobs_info(const struct jobs *j, const char *id, enum job_detail detail,
 		   uint64_t now, struct arena *a, struct job_info *out)
 {

@@ -89,6 +89,14 @@ enum err peers_find(const struct peers *p, const char *text,
 /* Rows, ours first, for the people; they live in the arena. */
 void peers_list(const struct peers *p, const struct peers_query *q,
 		struct arena *a, struct peers_list *out);
+/* Of each node known, ourselves first: what keeps it away (explain.h). What
+ * concerns a job is the caller's to fill in: cap says which offer counts. */
+struct explain_facts;
+void peers_facts(const struct peers *p, const char *cap, struct arena *a,
+		 void (*fn)(void *arg, const struct node_id *id,
+			    const char *name, uint64_t rtt_us,
+			    const struct explain_facts *f),
+		 void *arg);
 size_t peers_count(const struct peers *p); /* nodes known, without us */
 size_t peers_sessions(const struct peers *p);
 void peers_each_session(const struct peers *p,

@@ -3,6 +3,7 @@
 
 #include "node/base/log.h"
 #include "node/mesh/address.h"
+#include "node/mesh/explain.h"
 #include "node/mesh/job.h"
 #include "node/mesh/membership.h"
 #include "node/mesh/service_site.h"
@@ -451,4 +452,109 @@ void peers_dial(struct peers *p, const struct node_id *id, const char *address,
 	struct dial_asked *d = HN_NEW(struct dial_asked);
 	*d = (struct dial_asked){p, *id, fn, arg};
 	peer_wait(q, timeout_ms, on_dialled, d);
+}
+
+/* --- why, or why not --- */
+
+static enum explain_contact contact_of(const struct peer *q)
+{
+	if (q->session)
+		return EXPLAIN_SESSION;
+	switch (q->state) {
+	case PEER_DIALLING:
+		return EXPLAIN_DIALLING;
+	case PEER_RETRY:
+		return EXPLAIN_RETRY;
+	case PEER_LEFT:
+		return EXPLAIN_LEFT;
+	case PEER_LOST:
+		return EXPLAIN_LOST;
+	case PEER_KNOWN:
+	case PEER_OK:
+	case PEER_DROPPED:
+		break;
+	}
+	return EXPLAIN_KNOWN;
+}
+
+static void offer_facts(const struct cap_info *caps, size_t n, const char *cap,
+			struct explain_facts *f)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(caps[i].name, cap) != 0) {
+			f->instead = caps[i].name;
+			continue;
+		}
+		f->offers = true;
+		f->paused = caps[i].paused;
+	}
+}
+
+static void conduct(const struct peers *p, const struct node_id *id,
+		    struct arena *a, struct explain_facts *f)
+{
+	struct mesh *m = p->m;
+	struct buf why = {0};
+	struct peer_score s;
+
+	if (!m->jobs || !jobs_score(m->jobs, id, loop_ms(m->loop), &s))
+		return;
+	score_why(&s.score, &s.rules, s.wall_ms, &why);
+	const char *text = arena_buf(a, &why);
+	if (s.score.state == SCORE_BARRED)
+		f->barred = text ? text : "was proven to cheat";
+	else if (!score_may_work(&s.score))
+		f->quarantine = text ? text : "quarantined";
+}
+
+static void peer_facts(const struct peer *q, const char *cap, struct arena *a,
+		       struct explain_facts *f)
+{
+	const uint64_t now = loop_ms(q->all->m->loop);
+
+	*f = (struct explain_facts){
+	    .cap = cap,
+	    .excluded = membership_excludes(q->all->m->membership, &q->id),
+	    .refused = q->refused,
+	    .contact = contact_of(q),
+	    .contact_why = q->why,
+	    .retry_ms = q->due_ms > now ? q->due_ms - now : 0,
+	    .has_address = q->address.n > 0,
+	    .use_only = !strcmp(q->role, "use"),
+	    .learned = q->learned || q->ncaps || q->record_seq,
+	    .clock_ms = q->session ? q->clock_ms : 0,
+	};
+	offer_facts(q->caps, q->ncaps, cap, f);
+	conduct(q->all, &q->id, a, f);
+	if (q->proof && !f->barred)
+		f->barred = q->why ? q->why : "was proven to cheat";
+}
+
+void peers_facts(const struct peers *p, const char *cap, struct arena *a,
+		 void (*fn)(void *arg, const struct node_id *id,
+			    const char *name, uint64_t rtt_us,
+			    const struct explain_facts *f),
+		 void *arg)
+{
+	const struct node_id *self = identity_id(p->m->me);
+	char name[NODE_NAME_SIZE];
+	struct explain_facts f = {
+	    .cap = cap,
+	    .self = true,
+	    .learned = true,
+	    .use_only = !strcmp(p->m->o.role, "use"),
+	};
+	struct list own;
+
+	mesh_offers(p->m, a, &own);
+	offer_facts(own.items, own.n, cap, &f);
+	node_name(self, name);
+	fn(arg, self, name, 0, &f);
+	for (size_t i = 0; i < p->n; i++) {
+		const struct peer *q = p->items[i];
+
+		peer_facts(q, cap, a, &f);
+		fn(arg, &q->id, q->name,
+		   q->session ? session_rtt_us(q->session) : 0, &f);
+	}
 }

@@ -273,13 +273,6 @@ static void on_enrolled(struct mesh *m, enum err e, const char *text)
 
 static enum err make_rpc(struct mesh *m)
 {
-	static const struct rpc_method *const tables[] = {
-	    service_node_methods, service_owner_methods,
-	    service_mesh_methods, service_job_methods,
-	    service_hash_methods, service_receipt_methods,
-	    backup_methods,	  service_trust_methods,
-	    service_site_methods,
-	};
 	struct rpc_options o = {
 	    .hub = {.loop = m->loop,
 		    .me = m->me,
@@ -291,8 +284,8 @@ static enum err make_rpc(struct mesh *m)
 		    .admit = mesh_on_admit,
 		    .copied_key = mesh_on_copied,
 		    .refused = mesh_on_refused},
-	    .tables = tables,
-	    .ntables = HN_COUNT(tables),
+	    .tables = mesh_methods,
+	    .ntables = mesh_methods_count,
 	    .arg = m,
 	    .small_per_s = SMALL_PER_S,
 	    .authorize = access_authorize,

@@ -380,6 +380,26 @@ struct job_ref { /* job.show, job.watch, job.cancel */
 	char *job;
 	uint64_t detail; /* enum job_detail */
 };
+struct explain_row { /* one peer of job.explain */
+	uint8_t id[32];
+	char *name;
+	bool chosen; /* it has, had or gets work of the job */
+	char *code;  /* "working", "too-slow", "unreachable", ... */
+	char *text;
+	uint64_t rate; /* H/s, measured or as it says; 0: not known */
+	bool measured;
+	uint64_t score;	 /* permille */
+	uint64_t rtt_us; /* 0: none measured */
+	uint64_t load;	 /* percent that others use of it */
+	uint64_t price;
+	uint64_t held, units, hashes; /* of this job */
+};
+struct explained { /* job.explain */
+	char *job, *state, *balance;
+	struct list peers; /* explain_row; those with work first */
+};
+extern const struct message explain_row_message, explained_message;
+
 struct job_list {
 	struct list jobs; /* job_info */
 };

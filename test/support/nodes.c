@@ -116,13 +116,9 @@ static bool has_control(void *arg)
 
 void node_start(struct node *n, const struct mesh_options *o)
 {
-	static const struct rpc_method *const tables[] = {
-	    service_node_methods, service_owner_methods, service_mesh_methods,
-	    service_job_methods,  service_hash_methods,
-	};
 	struct rpc_options client = {.hub = {.loop = n->loop},
-				     .tables = tables,
-				     .ntables = HN_COUNT(tables)};
+				     .tables = mesh_methods,
+				     .ntables = mesh_methods_count};
 
 	node_start_raw(n, o);
 	if (n->e)

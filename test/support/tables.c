@@ -13,13 +13,6 @@
 #include "rpc/handshake.h"
 #include "rpc/rpc.h"
 
-const struct rpc_method *const all_methods[] = {
-    service_node_methods, service_owner_methods, service_hash_methods,
-    service_mesh_methods, service_job_methods,	 service_receipt_methods,
-    backup_methods,	  service_trust_methods, service_site_methods,
-};
-const size_t n_all_methods = HN_COUNT(all_methods);
-
 const struct message *const other_messages[] = {
     &hello_message,  &cert_message,    &record_message,		&beacon_message,
     &invite_message, &receipt_message, &receipt_export_message,
@@ -51,8 +44,8 @@ void each_message(void (*fn)(const struct message *m, void *arg), void *arg)
 {
 	struct walk w = {.n = 0};
 
-	for (size_t t = 0; t < n_all_methods; t++) {
-		for (const struct rpc_method *r = all_methods[t]; r->name;
+	for (size_t t = 0; t < mesh_methods_count; t++) {
+		for (const struct rpc_method *r = mesh_methods[t]; r->name;
 		     r++) {
 			visit(&w, r->request);
 			visit(&w, r->up);

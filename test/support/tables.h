@@ -5,11 +5,6 @@
 #include <stddef.h>
 
 struct message;
-struct rpc_method;
-
-/* Every table of methods that a node serves, in the order of PROTOCOL 10. */
-extern const struct rpc_method *const all_methods[];
-extern const size_t n_all_methods;
 
 /* Every message that travels outside of methods: handshake, records, ... */
 extern const struct message *const other_messages[];

@@ -15,6 +15,7 @@
 
 #include "node/base/buf.h"
 #include "node/base/fields.h"
+#include "node/mesh/methods.h"
 #include "rpc/rpc.h"
 #include "test/support/tables.h"
 
@@ -40,8 +41,8 @@ static void method_rows(struct buf *out)
 		    "| method | version | who | repeat | request | chunks up "
 		    "| chunks down | reply | meaning |\n"
 		    "|---|---|---|---|---|---|---|---|---|\n");
-	for (size_t t = 0; t < n_all_methods; t++)
-		for (const struct rpc_method *r = all_methods[t]; r->name; r++)
+	for (size_t t = 0; t < mesh_methods_count; t++)
+		for (const struct rpc_method *r = mesh_methods[t]; r->name; r++)
 			buf_printf(out,
 				   "| `%s` | %u | %s%s%s | %s | %s | %s | %s "
 				   "| %s | %s |\n",

@@ -26,3 +26,5 @@ if(NOT HN_SANITIZE)
 	target_link_libraries(job_counted PUBLIC hn_asic hn_base m)
 	hn_test(unit test_scale LINKS job_counted)
 endif()
+hn_test(unit test_explain LINKS job_pure SOURCES
+	${CMAKE_SOURCE_DIR}/node/mesh/explain.c ${CMAKE_SOURCE_DIR}/node/mesh/skew.c)
