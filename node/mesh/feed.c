@@ -80,13 +80,24 @@ static bool was_dropped(const struct job *job, const struct worker *w)
 	return part && part->dropped;
 }
 
+struct sched_candidate job_candidate(const struct job *job,
+				     const struct worker *w, uint64_t now)
+{
+	struct sched_candidate c = worker_candidate(w, now);
+
+	/* Measured in numbers of its kind; what it says of itself is H/s. */
+	if (w->measured && job->kind->weight)
+		c.rate *= job->kind->weight(job->spec);
+	return c;
+}
+
 bool job_suits(const struct job *job, const struct worker *w, uint64_t now)
 {
 	if (was_dropped(job, w))
 		return false;
 	if (!job->picky)
 		return true;
-	const struct sched_candidate c = worker_candidate(w, now);
+	const struct sched_candidate c = job_candidate(job, w, now);
 
 	return sched_refuses(job->terms, &c).reason == SCHED_SUITS;
 }

@@ -208,18 +208,26 @@ void jobs_worker_gone(struct jobs *j, const char *cap, const struct node_id *id,
 			pool_gone(j, &j->pools[i], id, now);
 }
 
+/* One that it holds. */
+static struct unit *unit_of(const struct part *part)
+{
+	struct unit *u = part->worker->units;
+
+	while (u && u->job != part->job)
+		u = u->wnext;
+	return u;
+}
+
 /* What it did in this job is done again; its verified hits stay hits. */
 static void part_drop(struct part *part, const char *why, uint64_t now)
 {
 	struct job *job = part->job;
-	struct unit *u, *next;
+	struct unit *u;
 
 	part->dropped = true;
-	DL_FOREACH_SAFE2(part->worker->units, u, next, wnext)
-	{
-		if (u->job == job)
-			unit_close(u, true, now);
-	}
+	/* What a closed one shows may be proof, and close the others. */
+	while ((u = unit_of(part)))
+		unit_close(u, true, now);
 	audit_forget(part);
 	replica_forget(part);
 	book_undo(&job->book, &part->did);
@@ -714,7 +722,7 @@ static void say_refused(const struct job *job, uint64_t now, struct buf *out)
 	const char *sep = ": ";
 
 	HASH_ITER (hh, job->pool->by_id, w, next) {
-		const struct sched_candidate c = worker_candidate(w, now);
+		const struct sched_candidate c = job_candidate(job, w, now);
 		const struct sched_refusal r =
 		    sched_refuses_now(job->terms, &c);
 

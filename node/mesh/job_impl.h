@@ -230,6 +230,9 @@ void job_hit(struct job *job, uint32_t nonce, const uint8_t digest[static 32],
 	     const struct node_id *by);
 
 /* feed.c */
+/* w as the job's terms see it: its rate in H/s. */
+struct sched_candidate job_candidate(const struct job *job,
+				     const struct worker *w, uint64_t now);
 /* Do the job's terms, and what w did in it, leave it this worker? */
 bool job_suits(const struct job *job, const struct worker *w, uint64_t now);
 /* Fills the free slots of one worker, of all. */

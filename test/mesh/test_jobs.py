@@ -128,6 +128,28 @@ class Search(MeshTest):
         self.ok(r, 75)
         self.assertLess(r.seconds, 10 * SLOW)
 
+    def test_terms_choose_who_works(self):
+        w, s = self.pair("--region", "eu", "--price", "5")
+        ask = ["submit", "search", "--header", HEADER, "--range", "0-999999",
+               "--target", FAR, "--watch", "--wait", "1s"]
+        for flags, why in ((("--region", "us"), "is in eu, and us is asked"),
+                           (("--max-price", "4"), "asks 5 credits"),
+                           (("--hardware-only",), "is a processor"),
+                           (("--trust", "0.99"), "has a score of 0.5"),
+                           (("--min-rate", "900TH"), "at least 900 TH/s")):
+            r = self.ok(s.cli(*ask, *flags), 75)
+            self.assertIn(why, r.err)
+        r = self.ok(s.cli(*ask, "--region", "EU", "--max-price", "5",
+                          "--balance", "least-busy"), 1)
+        job = s.json("jobs")["jobs"][-1]["job"]
+        terms = s.json("job", "show", job)["terms"]
+        self.assertEqual((terms["region"], terms["balance"],
+                          terms["max_price"]), ("EU", "least-busy", 5))
+        self.assertIn("region EU", self.ok(s.cli("job", "show", job)).out)
+        for flags in (("--trust", "2"), ("--balance", "fair"),
+                      ("--replicas", "9"), ("--min-rate", "fast")):
+            self.ok(s.cli(*ask, *flags), 64)
+
     def test_nobody_left(self):
         w, s = self.pair()
         watch = self.follow(s, "submit", "search", "--header", HEADER,
