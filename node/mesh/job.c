@@ -298,6 +298,9 @@ void jobs_drop(struct jobs *j, struct worker *w, const struct job_proof *proof,
 			part_drop(part, why, now);
 	}
 	j->returned = true;
+	/* What its closed units showed was proof, and is told already. */
+	if (!proof && w->bad)
+		return;
 	trust_event(j, w, proof ? SCORE_PROOF : SCORE_SUSPECT, now);
 	j->ops.peer_bad(j->arg, &id, proof, why);
 }
