@@ -252,7 +252,7 @@ static bool check_good(const struct part *p, const uint32_t *found, size_t n)
 	    check_within((const uint32_t *)(const void *)p->shares.p,
 			 p->shares.n / sizeof(*said), p->check, &count);
 
-	return count == n && !memcmp(said, found, n * sizeof(*found));
+	return count == n && (!n || !memcmp(said, found, n * sizeof(*found)));
 }
 
 /* D15's (c) and (d): do its shares look like work, over all its parts? */
