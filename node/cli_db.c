@@ -37,6 +37,9 @@ static void say_check(const struct db_check *d)
 	    d->whole ? "" : ", that can be read");
 	out("peers  %" PRIu64 " remembered\n", d->peers);
 	out("books  %" PRIu64 " receipt%s\n", d->receipts, out_s(d->receipts));
+	if (d->older)
+		out("older  by %" PRIu64 " change%s than it was\n", d->older,
+		    out_s(d->older));
 	for (size_t i = 0; i < d->wrong.n; i++) {
 		struct buf b = {0};
 
@@ -61,6 +64,14 @@ static int run_db_check(struct cli *c)
 		out_message(&db_check_message, &d);
 	else
 		say_check(&d);
+	if (d.whole && d.older)
+		return out_fail(ERR_IO,
+				"the last %" PRIu64
+				" change%s are gone: its log of changes was "
+				"cut, or an earlier copy put in its place; a "
+				"node may run on it, and jobs that had ended "
+				"may run again",
+				d.older, out_s(d.older));
 	if (d.whole)
 		return 0;
 	return out_fail(ERR_IO,

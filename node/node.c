@@ -371,6 +371,13 @@ static int open_store(struct node *n)
 				count, &why, &n->store);
 	if (e)
 		code = out_fail(e, "%s", buf_str(&why));
+	else if (store_lost(n->store))
+		log_warn("node",
+			 "the database is %" PRIu64
+			 " changes older than it was: its log of changes was "
+			 "cut, or an earlier copy was put in its place; jobs "
+			 "that had ended since may run again",
+			 store_lost(n->store));
 	buf_release(&why);
 	return code;
 }

@@ -23,6 +23,7 @@
 
 #include "node/base/log.h"
 #include "node/base/store_file.h"
+#include "node/base/store_mark.h"
 
 #include <sqlite3.h>
 
@@ -87,6 +88,10 @@ struct store {
 	struct cached cache[CACHE_MAX];
 	size_t ncached;
 	uint64_t uses;
+	uint64_t count; /* transactions of changes */
+	struct store_mark mark;
+
+	uint64_t lost; /* constant */
 };
 
 struct store_val store_text(const char *s)
@@ -439,7 +444,10 @@ static void on_batch(void *arg)
 
 static void batch_end(struct store *s)
 {
-	if (s->in_change && run_plain(s->db, "COMMIT")) {
+	if (s->in_change && !run_plain(s->db, STORE_COUNT_SQL) &&
+	    !run_plain(s->db, "COMMIT")) {
+		store_mark_write(&s->mark, ++s->count);
+	} else if (s->in_change) {
 		char *message = xstrdup(sqlite3_errmsg(s->db));
 		if (!sqlite3_get_autocommit(s->db))
 			run_plain(s->db, "ROLLBACK");
@@ -526,6 +534,7 @@ static void *thread_main(void *arg)
 			batch_end(s);
 	}
 	cache_release(s);
+	store_mark_close(&s->mark);
 	int rc = sqlite3_close(s->db);
 	assert(rc == SQLITE_OK); /* no statement of ours was left */
 	(void)rc;
@@ -585,6 +594,11 @@ void store_run(struct store *s, const char *sql, const struct store_val *vals,
 		refuse(s, it, ERR_BUSY);
 }
 
+uint64_t store_lost(const struct store *s)
+{
+	return s->lost;
+}
+
 void store_stop(struct store *s, loop_fn done, void *arg)
 {
 	loop_assert(s->loop);
@@ -621,16 +635,23 @@ enum err store_open(struct loop *l, const char *path,
 		    const struct store_schema *schema, size_t n,
 		    struct buf *why, struct store **out)
 {
+	const uint64_t mark = store_mark_read(path);
+	uint64_t count;
 	sqlite3 *db;
 
-	enum err e = store_file_open(path, schema, n, why, &db);
+	enum err e = store_file_open(path, schema, n, why, &db, &count);
 	if (e)
 		return e;
 	struct store *s = store_new(l, db);
+	s->count = count;
+	s->lost = mark > count ? mark - count : 0;
+	store_mark_open(&s->mark, path);
+	store_mark_write(&s->mark, count);
 	int rc = thread_start(s);
 	if (rc) {
 		buf_printf(why, "no thread for the database: %s", strerror(rc));
 		sqlite3_close(db);
+		store_mark_close(&s->mark);
 		pthread_cond_destroy(&s->wake);
 		pthread_mutex_destroy(&s->mutex);
 		free(s);

@@ -94,6 +94,10 @@ typedef void (*store_done_fn)(const struct store_result *r, void *arg);
 void store_run(struct store *s, const char *sql, const struct store_val *vals,
 	       size_t n, store_done_fn done, void *arg);
 
+/* How many transactions the file had once and has no more, found at the start:
+ * its log of changes was cut, or an earlier copy was put in its place. */
+uint64_t store_lost(const struct store *s);
+
 /* Runs what is queued, closes, joins; done on the loop, after the last
  * result; then the store is gone. */
 void store_stop(struct store *s, loop_fn done, void *arg);

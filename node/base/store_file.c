@@ -230,7 +230,11 @@ static enum err schema_run(sqlite3 *db, const struct store_schema *schema,
 				      "TEXT "
 				      "PRIMARY KEY,"
 				      " version INTEGER NOT NULL) WITHOUT "
-				      "ROWID;";
+				      "ROWID;"
+				      "CREATE TABLE IF NOT EXISTS commits "
+				      "(n INTEGER NOT NULL);"
+				      "INSERT INTO commits SELECT 0 WHERE NOT "
+				      "EXISTS (SELECT 1 FROM commits);";
 
 	int rc = sqlite3_exec(db, first, NULL, NULL, NULL);
 	enum err e = rc ? open_failed(db, rc, path, why) : OK;
@@ -245,8 +249,19 @@ static enum err schema_run(sqlite3 *db, const struct store_schema *schema,
 	return e;
 }
 
+/* Transactions so far; an SQLite code. */
+static int count_get(sqlite3 *db, uint64_t *count)
+{
+	char text[32];
+	int rc = ask(db, "SELECT n FROM commits", text, sizeof(text));
+
+	*count = strtoull(text, NULL, 10);
+	return rc;
+}
+
 enum err store_file_open(const char *path, const struct store_schema *schema,
-			 size_t n, struct buf *why, struct sqlite3 **out)
+			 size_t n, struct buf *why, struct sqlite3 **out,
+			 uint64_t *count)
 {
 	sqlite3 *db = NULL;
 
@@ -258,6 +273,8 @@ enum err store_file_open(const char *path, const struct store_schema *schema,
 	e = rc ? open_failed(db, rc, path, why) : file_check(db, path, why);
 	if (!e)
 		e = schema_run(db, schema, n, path, why);
+	if (!e && (rc = count_get(db, count)))
+		e = open_failed(db, rc, path, why);
 	if (e) {
 		sqlite3_close(db);
 		return e;

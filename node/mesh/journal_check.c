@@ -2,6 +2,7 @@
 #include "node/mesh/journal_check.h"
 
 #include "node/base/log.h"
+#include "node/base/store_mark.h"
 #include "node/base/store_tool.h"
 #include "node/mesh/job.h"
 #include "node/mesh/job_save.h"
@@ -22,6 +23,8 @@ static const struct field db_check_fields[] = {
     FIELD_U64(struct db_check, peers, 0, "nodes remembered"),
     FIELD_STRS(struct db_check, wrong, DB_CHECK_LINES, "what is wrong"),
     FIELD_U64(struct db_check, receipts, 0, "receipts that are whole"),
+    FIELD_U64(struct db_check, older, 0,
+	      "changes it had once and has no more: store_mark.h"),
 };
 const struct message db_check_message =
     MESSAGE("db_check", struct db_check, db_check_fields);
@@ -132,6 +135,20 @@ static bool has_table(struct store_tool *t, const char *sql)
 	return e || n;
 }
 
+/* The mark is written after the count, so a node that runs is not wronged. */
+static uint64_t older_by(struct store_tool *t, const char *file)
+{
+	const uint64_t mark = store_mark_read(file);
+	uint64_t count = mark;
+	struct buf why = {0};
+	enum err e =
+	    store_tool_each(t, "SELECT n FROM commits", on_count, &count, &why);
+
+	(void)e; /* made before there was one */
+	buf_release(&why);
+	return mark > count ? mark - count : 0;
+}
+
 void journal_check(struct store_tool *t, const char *file, struct arena *a,
 		   struct db_check *out)
 {
@@ -159,6 +176,7 @@ void journal_check(struct store_tool *t, const char *file, struct arena *a,
 		      " could be read, then: %s",
 		      out->open + out->ended, log_quote(buf_str(&why)));
 	out->receipts = ledger_check(t, on_receipt, &c);
+	out->older = older_by(t, file);
 	buf_clear(&why);
 	if (store_tool_each(t, "SELECT count(*) FROM peers", on_count,
 			    &out->peers, &why))

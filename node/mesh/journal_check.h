@@ -25,6 +25,7 @@ struct db_check {
 	uint64_t peers;	      /* remembered */
 	struct strs wrong;    /* sentences, the worst first */
 	uint64_t receipts;    /* that are whole */
+	uint64_t older;	      /* changes that it had once and has no more */
 };
 extern const struct message db_check_message;
 

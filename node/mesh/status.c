@@ -4,6 +4,7 @@
 #include "asic/asic.h"
 #include "dht/discovery.h"
 #include "node/base/log.h"
+#include "node/base/store.h"
 #include "node/mesh/job.h"
 #include "node/mesh/journal.h"
 #include "node/mesh/ledger.h"
@@ -15,6 +16,7 @@
 #include "node/mesh/skew.h"
 #include "node/mesh/topics.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -84,6 +86,14 @@ void status_reasons(const struct mesh *m, struct arena *a, struct strs *out)
 
 	*out = (struct strs){arena_alloc(a, 16 * sizeof(char *)), 0};
 	about_discovery(m, &r);
+	if (store_lost(m->store))
+		add(&r, arena_printf(a,
+				     "the database is %" PRIu64
+				     " changes older than it was (its log was "
+				     "cut, or an earlier copy put in its "
+				     "place): jobs that had ended may run "
+				     "again",
+				     store_lost(m->store)));
 	if (m->journal && journal_trouble(m->journal))
 		add(&r, text(a, journal_trouble(m->journal)));
 	if (m->trouble.left_out)

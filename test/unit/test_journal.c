@@ -350,7 +350,7 @@ static struct buf slurp(const char *path)
 /* What a kill -9 now would leave, under another name. */
 static void kill_to(const char *from, const char *to)
 {
-	static const char *const ends[] = {"", "-wal"};
+	static const char *const ends[] = {"", "-wal", "-mark"};
 
 	for (size_t i = 0; i < HN_COUNT(ends); i++) {
 		char *a = xasprintf("%s%s", from, ends[i]);
@@ -662,7 +662,7 @@ static void make_history(void)
 }
 
 struct tally {
-	unsigned opened, refused, jobs, missing, reopened, said;
+	unsigned opened, refused, jobs, missing, reopened, said, behind;
 };
 
 /* Every job that is there is one of ours, and no more than it was. */
@@ -708,7 +708,7 @@ static void check_cut(struct tally *t)
 	/* The tool first: it changes nothing. */
 	const enum err seen = store_tool_open(temp_path("cut"), &why, &tool);
 	if (!seen) {
-		journal_check(tool, "cut", &a, &d);
+		journal_check(tool, temp_path("cut"), &a, &d);
 		store_tool_close(tool);
 		assert_true(d.whole == !d.wrong.n);
 	} else {
@@ -726,10 +726,20 @@ static void check_cut(struct tally *t)
 	} else {
 		t->opened++;
 		t->said += journal_trouble(rig.journal) != NULL;
+		/* What a cut log took away is said, by both. */
+		const struct tally before = *t;
+
+		look(t);
+		if (t->missing > before.missing ||
+		    t->reopened > before.reopened)
+			assert_true(store_lost(rig.store) > 0 ||
+				    journal_trouble(rig.journal) != NULL);
+		t->behind += store_lost(rig.store) > 0;
+		if (!seen)
+			assert_int_equal(d.older, store_lost(rig.store));
 		if (!seen)
 			assert_true(d.whole ||
 				    journal_trouble(rig.journal) != NULL);
-		look(t);
 		rig_close();
 	}
 	arena_release(&a);
@@ -745,6 +755,7 @@ static void test_cut_anywhere_tells_nothing_false(void **state)
 	make_history();
 	struct buf parts[2] = {slurp(temp_path("kept")),
 			       slurp(temp_path("kept-wal"))};
+	struct buf mark = slurp(temp_path("kept-mark"));
 
 	assert_true(parts[0].n > 8192 && parts[1].n > 8192);
 	for (int i = 0; i < CUTS; i++) {
@@ -757,22 +768,26 @@ static void test_cut_anywhere_tells_nothing_false(void **state)
 			   which == 0 ? at : parts[0].n);
 		temp_write(temp_path("cut-wal"), parts[1].p,
 			   which == 1 ? at : parts[1].n);
+		temp_write(temp_path("cut-mark"), mark.p, mark.n);
 		unlink(temp_path("cut-shm"));
 		check_cut(&t[which]);
 		unlink(temp_path("cut"));
 		unlink(temp_path("cut-wal"));
 		unlink(temp_path("cut-shm"));
+		unlink(temp_path("cut-mark"));
 	}
 	for (int i = 0; i < 2; i++)
 		printf("%s cut %d times: %u opened (%u jobs read, %u behind "
-		       "the cut, %u to be ended again), %u refused\n",
+		       "the cut, %u to be ended again; %u times said to be "
+		       "older), %u refused\n",
 		       i ? "log" : "file", CUTS / 2, t[i].opened, t[i].jobs,
-		       t[i].missing, t[i].reopened, t[i].refused);
+		       t[i].missing, t[i].reopened, t[i].behind, t[i].refused);
 	assert_int_equal(t[1].opened, CUTS / 2);
 	for (size_t i = 0; i < CUT_JOBS; i++)
 		free(story[i].final);
 	buf_release(&parts[0]);
 	buf_release(&parts[1]);
+	buf_release(&mark);
 }
 
 static int dir_up(void **state)
