@@ -126,7 +126,7 @@ const struct verb verb_submit_batch = {
     .summary = "digests of all inputs of a file, by all peers",
     .more = "The node reads FILE itself, however large it is, and writes the "
 	    "digests beside\n--out; the file has its name once all are there. "
-	    "Exit 0 done, 75 nobody to do it,\n130 canceled. A job survives "
+	    "Exit 0 done, 75 nobody to do\nit, 130 canceled. A job survives "
 	    "its node: it goes on when that starts again.",
     .example = "hnode submit batch words.txt --out words.sha256d --watch\n"
 	       "hnode submit batch headers.bin --records 80 --out hashes.txt "
