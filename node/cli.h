@@ -34,8 +34,9 @@ struct verb {
 	size_t nopts;
 	size_t values; /* size of the struct that opts fill */
 	unsigned min_args, max_args;
-	bool node;		   /* takes the options of a node, too */
-	bool hidden;		   /* not in help */
+	bool node;	/* takes the options of a node, too */
+	bool hidden;	/* not in help */
+	bool passes_on; /* words after the first are no options of ours */
 	int (*run)(struct cli *c); /* the exit code */
 };
 #define VERB_OPTS(rows_, struct_) \

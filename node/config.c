@@ -579,7 +579,10 @@ enum err config_init(struct config *c, struct arena *a, struct buf *why)
 
 struct opt_table config_table(struct config *c, bool node)
 {
-	return (struct opt_table){rows, node ? NROWS : NCOMMON, c, c->from};
+	return (struct opt_table){.rows = rows,
+				  .n = node ? NROWS : NCOMMON,
+				  .values = c,
+				  .from = c->from};
 }
 
 /* --- what depends on others --- */
@@ -676,4 +679,17 @@ const char *config_runtime_dir(void)
 	const char *dir = getenv("XDG_RUNTIME_DIR");
 
 	return dir && dir[0] == '/' ? dir : NULL;
+}
+
+char *const *config_other_environment(struct arena *a)
+{
+	size_t n = 0, kept = 0;
+
+	while (environ[n])
+		n++;
+	char **out = arena_alloc(a, (n + 1) * sizeof(*out));
+	for (size_t i = 0; i < n; i++)
+		if (strncmp(environ[i], PREFIX, strlen(PREFIX)) != 0)
+			out[kept++] = environ[i];
+	return out;
 }

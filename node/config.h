@@ -96,5 +96,7 @@ bool config_host_port(const char *text, struct buf *why);
 bool config_no_color(void);
 bool config_journal(int fd);	      /* that descriptor goes to journald */
 const char *config_runtime_dir(void); /* XDG_RUNTIME_DIR or NULL */
+/* All variables but HNODE_*, for a node that these are not meant for. */
+char *const *config_other_environment(struct arena *a);
 
 #endif

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* One a line: rows come and go. */
+/* clang-format off */
 const struct verb *const verbs[] = {
     &verb_node,
     &verb_up,
@@ -56,10 +58,16 @@ const struct verb *const verbs[] = {
     &verb_bench_hash,
     &verb_bench_rpc,
     &verb_bench_peer,
+    &verb_lab_up,
+    &verb_lab_fault,
+    &verb_lab_watch,
+    &verb_lab_run,
+    &verb_lab_down,
     &verb_version,
     &verb_help,
     NULL,
 };
+/* clang-format on */
 
 const struct verb *verb_named(const char *name)
 {
@@ -201,7 +209,8 @@ static bool wants_json(int argc, char **argv)
 static int run(struct cli *c, int argc, char **argv, struct buf *why)
 {
 	struct opt_table tables[2] = {
-	    {c->verb->opts, c->verb->nopts, c->values, NULL},
+	    {c->verb->opts, c->verb->nopts, c->values, NULL,
+	     c->verb->passes_on},
 	    config_table(&c->cfg, c->verb->node),
 	};
 

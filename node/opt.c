@@ -510,9 +510,10 @@ enum err opt_parse(const struct opt_table *tables, size_t ntables, int n,
 		const char *w = argv[i];
 		enum err e = OK;
 
-		if (!flags || w[0] != '-' || !w[1])
+		if (!flags || w[0] != '-' || !w[1]) {
 			add_text(args, w, a);
-		else if (!strcmp(w, "--"))
+			flags = flags && !tables[0].passes_on;
+		} else if (!strcmp(w, "--"))
 			flags = false;
 		else if (w[1] == '-')
 			e = long_flag(tables, ntables, n, argv, &i, a, why);

@@ -54,7 +54,8 @@ struct opt_table {
 	const struct opt *rows;
 	size_t n;
 	void *values;
-	uint8_t *from; /* enum opt_from per row, or NULL */
+	uint8_t *from;	/* enum opt_from per row, or NULL */
+	bool passes_on; /* of the first: one argument ends the flags */
 };
 
 /* Sets one value from text; a list grows. ERR_INPUT with a sentence that does

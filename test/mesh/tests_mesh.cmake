@@ -8,12 +8,15 @@ find_package(Python3 COMPONENTS Interpreter)
 add_test(NAME check COMMAND ${CMAKE_SOURCE_DIR}/scripts/check)
 set_tests_properties(check PROPERTIES LABELS check TIMEOUT 120)
 
-# hn_mesh(jobs [LABEL mesh] [TIMEOUT s] [ALONE]): ALONE for one that measures
-# how fast something ends while devices are at work.
+# hn_mesh(jobs [LABEL mesh] [LABELS more...] [TIMEOUT s] [ALONE]): ALONE for one
+# that measures how fast something ends while devices are at work. Labels tell
+# what a test needs and is: unit, integration (real processes: all of these but
+# load), network (namespaces: root), load, hardware.
 function(hn_mesh name)
-	cmake_parse_arguments(M "ALONE" "LABEL;TIMEOUT" "" ${ARGN})
+	cmake_parse_arguments(M "ALONE" "LABEL;TIMEOUT" "LABELS" ${ARGN})
 	if(NOT M_LABEL)
 		set(M_LABEL mesh)
+		list(APPEND M_LABELS integration)
 	endif()
 	if(NOT M_TIMEOUT)
 		set(M_TIMEOUT 180)
@@ -27,8 +30,8 @@ function(hn_mesh name)
 	add_test(NAME ${M_LABEL}_${name}
 		COMMAND ${Python3_EXECUTABLE} -B test_${name}.py
 		WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/test/mesh)
-	set_tests_properties(${M_LABEL}_${name} PROPERTIES LABELS ${M_LABEL}
-		TIMEOUT ${M_TIMEOUT} SKIP_RETURN_CODE 77
+	set_tests_properties(${M_LABEL}_${name} PROPERTIES
+		LABELS "${M_LABEL};${M_LABELS}" TIMEOUT ${M_TIMEOUT} SKIP_RETURN_CODE 77
 		RUN_SERIAL $<BOOL:${M_ALONE}>
 		ENVIRONMENT "HN_BIN=$<TARGET_FILE:hnode>;HN_TEST_SLOW=${slow}")
 endfunction()
@@ -40,7 +43,8 @@ if(TARGET hnode AND Python3_FOUND)
 	hn_mesh(dial)
 	hn_mesh(hostile)
 	hn_mesh(ground)
-	hn_mesh(lan)
+	hn_mesh(lan LABELS network)
+	hn_mesh(lab LABELS network TIMEOUT 300)
 	hn_mesh(cli)
 	hn_mesh(hash)
 	hn_mesh(lend)

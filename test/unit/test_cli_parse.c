@@ -223,22 +223,25 @@ struct line {
 	struct strs args;
 	struct buf why;
 	uint8_t from[HN_COUNT(rows)];
+	bool passes_on;
 	enum err e;
 };
 
 /* Words separated by single spaces. */
-static struct line *parse(const char *words)
+static struct line *parse_as(const char *words, bool passes_on)
 {
 	struct line *l = HN_NEW(struct line);
 	char *text = arena_strndup(&l->arena, words, strlen(words));
 	char *argv[32];
 	int n = 0;
 
+	l->passes_on = passes_on;
 	l->v.lan = true;
 	for (char *save, *w = strtok_r(text, " ", &save); w && n < 32;
 	     w = strtok_r(NULL, " ", &save))
 		argv[n++] = w;
-	const struct opt_table t = {rows, HN_COUNT(rows), &l->v, l->from};
+	const struct opt_table t = {rows, HN_COUNT(rows), &l->v, l->from,
+				    l->passes_on};
 	l->e = opt_parse(&t, 1, n, argv, &l->arena, &l->args, &l->why);
 	return l;
 }
@@ -248,6 +251,11 @@ static void line_free(struct line *l)
 	arena_release(&l->arena);
 	buf_release(&l->why);
 	free(l);
+}
+
+static struct line *parse(const char *words)
+{
+	return parse_as(words, false);
 }
 
 static void test_flags_take_values_both_ways(void **state)
@@ -299,6 +307,19 @@ static void test_double_dash_ends_flags_and_dash_is_an_argument(void **state)
 	line_free(l);
 }
 
+static void test_words_that_are_passed_on_are_no_flags(void **state)
+{
+	struct line *l = parse_as("--all 1 --bogus -- -x", true);
+
+	(void)state;
+	assert_int_equal(l->e, OK);
+	assert_true(l->v.all);
+	assert_int_equal(l->args.n, 4);
+	assert_string_equal(l->args.items[1], "--bogus");
+	assert_string_equal(l->args.items[2], "--");
+	line_free(l);
+}
+
 static void test_a_flag_replaces_what_a_weaker_source_said(void **state)
 {
 	struct values v = {0};
@@ -307,7 +328,7 @@ static void test_a_flag_replaces_what_a_weaker_source_said(void **state)
 	struct buf why = {0};
 	uint8_t from[HN_COUNT(rows)] = {[5] = OPT_FROM_ENV};
 	char *argv[] = {"--offer", "mine", "--offer=too"};
-	const struct opt_table t = {rows, HN_COUNT(rows), &v, from};
+	const struct opt_table t = {rows, HN_COUNT(rows), &v, from, false};
 
 	(void)state;
 	assert_int_equal(opt_set(&rows[5], &v, "theirs", &a, &why), OK);
@@ -404,6 +425,7 @@ int main(void)
 	    cmocka_unit_test(test_ranges_include_both_ends),
 	    cmocka_unit_test(test_flags_take_values_both_ways),
 	    cmocka_unit_test(test_short_flags_bundle),
+	    cmocka_unit_test(test_words_that_are_passed_on_are_no_flags),
 	    cmocka_unit_test(
 		test_double_dash_ends_flags_and_dash_is_an_argument),
 	    cmocka_unit_test(test_a_flag_replaces_what_a_weaker_source_said),
