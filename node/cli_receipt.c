@@ -788,7 +788,7 @@ const struct verb verb_credits = {
     .summary = "what was earned from and spent on each owner",
     .more = "From the receipts in this node's database; needs no running node. "
 	    "One credit is\n2^32 hashes or 2^20 digests; unpaid is what was "
-	    "done here and has no receipt yet.\nWhere the other side's "
+	    "done here without a receipt yet.\nWhere the other side's "
 	    "receipts do not fit ours, the first such point is named.",
     .example = "hnode credits\n"
 	       "hnode credits --export mine.jsonl",
