@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""scripts/bench mesh|idle|beside: figures of real processes."""
+"""scripts/bench mesh|idle|beside|flood: figures of real processes."""
 
 import json
+import multiprocessing
 import os
 import re
 import resource
 import statistics
+import struct
 import subprocess
 import sys
 import time
@@ -22,11 +24,74 @@ def cpu_seconds(node):
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def flooder(port, node_id, seconds, told):
+    """A member that asks as fast as it can, hundreds of calls a record."""
+    from wire import Closed, Peer, pack
+
+    peer = Peer(port, node_id)
+    name = b"node.ping"
+    head = struct.pack(">HIIB", 1, 0, 262144, len(name)) + name
+    open_ = bytes([len(head)]) + head + pack([7, 0])
+    stop, calls = time.monotonic() + seconds, 0
+    peer.sock.settimeout(1)
+    told.put(None)
+    try:
+        while time.monotonic() < stop:
+            record = b""
+            while len(record) < 16000:
+                record += struct.pack(">BBIH", 1, 0, peer.stream,
+                                      len(open_)) + open_
+                peer.stream += 2
+                calls += 1
+            peer.send_record(0, record)
+    except (Closed, OSError):
+        pass  # it reads us slowly, or has had enough
+    told.put((calls, time.monotonic() - stop + seconds))
+
+
 class Bench(MeshTest):
     """Borrows the tests' nodes and their cleaning up."""
 
     def runTest(self):
         pass
+
+    def flood(self, seconds):
+        """A peer's ping while another one floods the same node."""
+        victim, peer = self.start("--no-dht"), self.start("--no-dht")
+        self.ok(peer.cli("dial", victim.address))
+
+        def pings(seconds):
+            """Round trips; a node answers a peer 20 questions a second."""
+            each, until_ = [], time.monotonic() + seconds
+            while time.monotonic() < until_:
+                began = time.monotonic()
+                each += peer.json("ping", victim.id, "-c", "15")["rtt_us"]
+                time.sleep(max(0, 1 - time.monotonic() + began))
+            each.sort()
+            return each[len(each) // 2], each[int(len(each) * .95)]
+
+        pings(1)
+        quiet = pings(seconds)
+        told = multiprocessing.Queue()
+        p = multiprocessing.Process(target=flooder, args=(
+            victim.port, bytes.fromhex(victim.id), seconds, told))
+        p.start()
+        told.get()
+        before, began = cpu_seconds(victim), time.monotonic()
+        loud = pings(seconds - 1)
+        spent = cpu_seconds(victim) - before
+        lasted = time.monotonic() - began
+        calls, took = told.get(timeout=30)
+        p.join()
+        print(f"ping alone: p50 {quiet[0]} us, p95 {quiet[1]} us")
+        print(f"beside a flood of {calls / took:,.0f} calls/s: p50 {loud[0]} "
+              f"us ({loud[0] / quiet[0]:.2f}x), p95 {loud[1]} us "
+              f"({loud[1] / quiet[1]:.2f}x)")
+        print(f"the flooded node: {100 * spent / lasted:.0f} % of a core, "
+              f"{victim.status()['rss_kib'] // 1024} MiB, rested "
+              f"{victim.counter('session.rests')} times, said busy "
+              f"{victim.counter('rpc.busy') + victim.counter('rpc.denied')} "
+              "times")
 
     def mesh(self, seconds):
         workers = [self.worker() for _ in range(2)]
@@ -126,7 +191,7 @@ class Bench(MeshTest):
 def main(argv):
     what = argv[0]
     seconds = float(argv[1]) if len(argv) > 1 else {
-        "mesh": 60, "idle": 30, "beside": 3}[what]
+        "mesh": 60, "idle": 30, "beside": 3, "flood": 8}[what]
     bench = Bench()
     Bench.setUpClass()
     try:
