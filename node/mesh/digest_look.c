@@ -35,7 +35,9 @@ static uint64_t cpu_ns(void)
 static void open_too(struct digest_look *l, uint32_t place, const void *p,
 		     size_t n)
 {
-	/* The last one gives way to a wrong one: places come ascending. */
+	/* The last one gives way to a wrong one, which itself stays. */
+	if (l->nopen == DIGEST_OPEN_MAX && l->wrong)
+		return;
 	if (l->nopen == DIGEST_OPEN_MAX)
 		l->nopen--;
 	l->open[l->nopen] = place;
