@@ -51,6 +51,22 @@ const struct receipt_kind *receipt_kind_find(const char *name)
 	return NULL;
 }
 
+static bool is_name(const uint8_t *p, const uint8_t *end)
+{
+	const size_t n = (size_t)(end - p);
+
+	while (p<end && * p> ' ' && *p <= '~')
+		p++;
+	return p == end && n && n <= RECEIPT_JOB_MAX;
+}
+
+bool receipt_job_ok(const char *job)
+{
+	const uint8_t *p = (const uint8_t *)job;
+
+	return job && is_name(p, p + strlen(job));
+}
+
 #define INTEGERS 24 /* lease, start, end */
 
 enum err receipt_fill(struct receipt *r, const char *kind, struct bytes text,
@@ -77,11 +93,10 @@ enum err receipt_fill(struct receipt *r, const char *kind, struct bytes text,
 	const uint8_t *lease = what + k->what, *how = lease + INTEGERS;
 	const uint64_t start = get_be64(lease + 8), end = get_be64(lease + 16);
 
-	for (const uint8_t *p = text.p; p < what; p++)
-		if (*p <= ' ' || *p > '~') {
-			buf_add_str(why, "its answer names no job");
-			return ERR_INPUT;
-		}
+	if (!is_name(text.p, what)) {
+		buf_add_str(why, "its answer names no job");
+		return ERR_INPUT;
+	}
 	if (end < start) {
 		buf_printf(why,
 			   "its answer ends at %" PRIu64 ", before its start "
@@ -157,7 +172,8 @@ enum err receipt_sign(struct receipt *r, const struct chain_head *h,
 {
 	struct buf b = {0};
 
-	if (h->total + r->credit < h->total || h->seq == UINT64_MAX)
+	if (h->total > INT64_MAX || r->credit > INT64_MAX - h->total ||
+	    h->seq >= INT64_MAX)
 		return ERR_LIMIT;
 	r->version = RECEIPT_VERSION;
 	r->seq = h->seq + 1;
@@ -236,6 +252,11 @@ static enum err check_place(const struct receipt *r, struct buf *why)
 {
 	if (!r->seq) {
 		buf_add_str(why, "seq: receipts are numbered from 1");
+		return ERR_PROTO;
+	}
+	/* What a database has room for, too. */
+	if (r->seq > INT64_MAX || r->total > INT64_MAX) {
+		buf_add_str(why, "seq, total: larger than any chain");
 		return ERR_PROTO;
 	}
 	if (r->total < r->credit || (r->seq == 1 && r->total != r->credit)) {

@@ -80,6 +80,9 @@ struct receipt_kind {
 };
 const struct receipt_kind *receipt_kind_find(const char *name);
 
+/* Can an answer for that job be told from others, and be receipted? */
+bool receipt_job_ok(const char *job);
+
 /*
  * Fills in what the text says: kind, unit, job, lease, input, output, amount,
  * credit, and the text itself; strings in the arena. ERR_INPUT with a

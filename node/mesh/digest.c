@@ -2,6 +2,7 @@
 #include "node/mesh/digest.h"
 
 #include "node/base/mem.h"
+#include "node/base/receipt.h"
 #include "node/mesh/wire.h"
 
 #include <assert.h>
@@ -67,8 +68,9 @@ const struct message hash_digested_message =
 
 enum err hash_digest_check(const struct hash_digest *q, struct buf *why)
 {
-	if (!q->job || !*q->job || strlen(q->job) > 15)
-		buf_add_str(why, "a lease names its job");
+	if (!receipt_job_ok(q->job) || strlen(q->job) > 15)
+		buf_add_str(why, "a lease names its job, in up to 15 visible "
+				 "characters");
 	else if (q->rounds != 1 && q->rounds != 2)
 		buf_add_str(why, "rounds: 1 (SHA-256) or 2 (SHA-256d)");
 	else if (q->start >= q->end || q->end - q->start > DIGEST_INPUTS_MAX)

@@ -733,7 +733,8 @@ void ledger_load(struct ledger *l, ledger_seen_fn seen, ledger_load_fn done,
 	l->done_arg = arg;
 	ledger_run(
 	    l,
-	    "SELECT side, other, sum(total) FROM (SELECT side, other, total, "
+	    "SELECT side, other, CAST(total(total) AS INTEGER) FROM (SELECT "
+	    "side, other, total, "
 	    "max(seq) FROM receipts GROUP BY chain) GROUP BY side, other LIMIT "
 	    "?",
 	    &max, 1, on_sums, l);
@@ -742,7 +743,8 @@ void ledger_load(struct ledger *l, ledger_seen_fn seen, ledger_load_fn done,
 	    l,
 	    "UPDATE served SET state = 1 WHERE state = 0 AND EXISTS (SELECT 1 "
 	    "FROM receipts r WHERE r.submitter = served.submitter AND r.job = "
-	    "served.job AND r.lease = served.lease)",
+	    "served.job AND r.lease = served.lease AND instr(r.body, "
+	    "served.text))",
 	    NULL, 0, NULL, NULL);
 	ledger_run(
 	    l,

@@ -130,7 +130,8 @@ static void on_paid(const struct store_result *r, void *arg)
 static void paid(struct ledger *l, const struct receipt *r)
 {
 	const struct store_val vals[] = {STORE_B(r->submitter, 32),
-					 store_text(r->job), STORE_I(r->lease)};
+					 store_text(r->job), STORE_I(r->lease),
+					 STORE_B(r->answer.p, r->answer.n)};
 	struct paying *p = HN_NEW(struct paying);
 
 	p->l = l;
@@ -139,7 +140,7 @@ static void paid(struct ledger *l, const struct receipt *r)
 	ledger_run(
 	    l,
 	    "UPDATE served SET state = 1 WHERE state = 0 AND submitter = ? AND "
-	    "job = ? AND lease = ?",
+	    "job = ? AND lease = ? AND text = ?",
 	    vals, HN_COUNT(vals), on_paid, p);
 }
 
@@ -354,6 +355,16 @@ static void put_read(struct put *p)
 	    vals, HN_COUNT(vals), on_have, p);
 }
 
+/* A key that the submitter made itself has no part in our books. Where an
+ * owner has several nodes, any of them may be the worker: each has a copy. */
+static bool not_ours(const struct ledger *l, const struct receipt *r)
+{
+	const uint8_t *self = identity_id(l->me)->b;
+
+	return !memcmp(r->worker_owner, self, 32) &&
+	       memcmp(r->worker, self, 32) != 0;
+}
+
 /* Is it the caller's, for us, and true? Else it is refused: true. */
 static bool put_refused(struct put *p)
 {
@@ -367,7 +378,7 @@ static bool put_refused(struct put *p)
 		if (memcmp(r->submitter, &p->from, 32) != 0 ||
 		    memcmp(r->submitter_owner, p->q.submitter_owner, 32) != 0 ||
 		    memcmp(r->worker_owner, p->q.worker_owner, 32) != 0 ||
-		    (i && r->seq != rows[i - 1].seq + 1)) {
+		    not_ours(l, r) || (i && r->seq != rows[i - 1].seq + 1)) {
 			l->counters.forged++;
 			put_failed(p, ERR_DENIED,
 				   "a receipt of another chain, or out of "

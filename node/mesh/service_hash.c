@@ -38,11 +38,11 @@
 #define SHARES_CHUNK 4096u	 /* of one progress message */
 #define PROGRESS_MAX (32u << 10) /* packed: up to 5 bytes a share */
 #define UNITS_PER_SESSION 8
-#define HEAR_MS 5000 /* for the rest of a lie */
-#define HEARD_SHARES (1u << 17)
-#define UNITS_PER_PEER 16 /* of all its sessions */
-#define UNITS_MAX 512	  /* of all peers */
-#define AHEAD_S 120u	  /* how long a peer's units may take us, but for one */
+#define HEAR_MS 5000		/* for the rest of a lie */
+#define HEARD_SHARES (1u << 17) /* of one answer, whatever it is */
+#define UNITS_PER_PEER 16	/* of all its sessions */
+#define UNITS_MAX 512		/* of all peers */
+#define AHEAD_S 120u /* how long a peer's units may take us, but for one */
 
 /* --- what a worker signs --- */
 
@@ -220,15 +220,6 @@ static void unit_progress(struct unit *u, uint64_t below,
 	service_job_kick(m);
 }
 
-static void on_chunk(void *arg, struct rpc_stream *st, const void *msg)
-{
-	const struct search_progress *p = msg;
-
-	(void)st;
-	if (p)
-		unit_progress(arg, p->below, p->shares.items, p->shares.n);
-}
-
 static bool answer_good(const struct unit *u, const struct hash_searched *r)
 {
 	struct answer_text t;
@@ -277,6 +268,24 @@ static void heard_nothing(struct unit *u)
 	u->heard = NULL;
 	if (heard)
 		heard(u->heard_arg, NULL);
+}
+
+static void on_chunk(void *arg, struct rpc_stream *st, const void *msg)
+{
+	const struct search_progress *p = msg;
+	struct unit *u = arg;
+
+	if (!p)
+		return;
+	/* What repeats itself is no news to the coordinator, but it is in the
+	 * list that is kept here. */
+	if (!u->closed && u->answer.shares + p->shares.n > HEARD_SHARES) {
+		rpc_cancel(st);
+		u->st = NULL;
+		unit_end(u, ERR_CRYPTO, 0);
+		return;
+	}
+	unit_progress(u, p->below, p->shares.items, p->shares.n);
 }
 
 static void on_end(void *arg, struct rpc_stream *st, enum err e,
@@ -699,9 +708,12 @@ static void serve_search(struct rpc_stream *st, const void *request, void *arg)
 	    .start = q->start, .end = q->end, .share_bits = q->share_bits};
 
 	memcpy(w.header, q->header, HEADER_SIZE);
-	if (!q->job || strlen(q->job) >= JOB_ID_SIZE || scan_work_check(&w)) {
+	/* What no receipt could name would be work that nobody owes. */
+	if (!receipt_job_ok(q->job) || strlen(q->job) >= JOB_ID_SIZE ||
+	    scan_work_check(&w)) {
 		rpc_fail(st, ERR_INPUT,
-			 "a lease names a job and a range [start, end) "
+			 "a lease names a job in visible characters and a "
+			 "range [start, end) "
 			 "with end at most 2^32");
 		return;
 	}

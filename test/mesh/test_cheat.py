@@ -23,9 +23,9 @@ class Cheat(support.MeshTest):
         self.honest.cli("dial", self.submitter.address)
         self.submitter.until_peer(self.honest)
 
-    def cheat(self, how, rate=200000):
-        peer = wire.Worker(self.submitter.port,
-                           bytes.fromhex(self.submitter.id), CAP, rate, how)
+    def cheat(self, how, rate=200000, kind=wire.Worker):
+        peer = kind(self.submitter.port,
+                    bytes.fromhex(self.submitter.id), CAP, rate, how)
         self.addCleanup(peer.close)
 
         def offers():
@@ -109,6 +109,18 @@ class Cheat(support.MeshTest):
     def test_shares_withheld(self):
         self.dropped(self.cheat(lambda *unit: []),
                      r"no share for too long|shares where")
+
+    def test_what_it_says_again_and_again_is_not_kept(self):
+        """Nobody counts shares below a prefix that was told before, but
+        they were kept for the signature, as many as came."""
+        class Parrot(wire.Worker):
+            def _search(self, stream, job, lease, header, start, end, bits):
+                self.units.append((start, end))
+                say = wire.pack([start, wire.differences(
+                    range(start, start + 4096))])
+                for _ in range(33):
+                    self.send_frame(2, say, stream)
+        self.dropped(self.cheat(None, kind=Parrot), r"signature|signed")
 
     def test_a_silent_boaster_does_not_hold_the_job_up(self):
         peer = self.cheat(lambda *unit: None, rate=10**13)

@@ -233,6 +233,10 @@ class Worker(support.MeshTest):
         peer = wire.Peer(node.port, bytes.fromhex(node.id))
         self.addCleanup(peer.close)
         header = bytes.fromhex(support.HEADER)
+        # What no receipt could name is work that nobody would owe.
+        for job in ("", "a job"):
+            self.assertEqual(peer.call("hash.search", [
+                job, 1, header, 0, 1000, 8, 10])[0], ERR["bad-input"])
         lo, hi, k = support.NONCE - 30000, support.NONCE + 10000, 8
         stream = peer.open("hash.search", ["job7", 42, header, lo, hi, k, 10])
         shares, below, end = [], lo, None

@@ -16,6 +16,7 @@
 #include <sodium.h>
 
 #include "node/base/log.h"
+#include "test/support/books.h"
 #include "test/support/ledger_world.h"
 
 #define STEPS 60
@@ -390,6 +391,65 @@ static void test_a_lease_is_not_paid_twice(void **state)
 	world_free(w);
 }
 
+static struct arena arenas; /* of what a liar says; to the end of its test */
+
+/* The work is that of a key of the submitter's own, and next to nothing. */
+static void pay_with_own_work(void *arg, struct receipt_put *q,
+			      const struct identity *me)
+{
+	struct identity *puppet = arg;
+	struct receipt *rows = q->receipts.items;
+	struct arena a = {0};
+	struct buf text = {0}, why = {0};
+
+	for (size_t i = 0; i < q->receipts.n; i++) {
+		struct receipt *r = &rows[i];
+		struct chain_head h = {.seq = r->seq - 1,
+				       .total = r->total - r->credit};
+		const struct bytes t =
+		    search_text(&text, r->job, r->lease, 0, 4096);
+
+		memcpy(h.hash, r->prev, 32);
+		memcpy(r->worker, identity_id(puppet)->b, 32);
+		identity_sign(puppet, ANSWER_PURPOSE, &t, 1, r->answer_sig);
+		assert_int_equal(receipt_fill(r, "search", t, &a, &why), OK);
+		assert_int_equal(receipt_sign(r, &h, me), OK);
+		/* What it points to lives with the message. */
+		struct receipt copy;
+
+		fields_copy(&receipt_message, r, &arenas, &copy);
+		*r = copy;
+	}
+	buf_release(&text);
+	buf_release(&why);
+	arena_release(&a);
+}
+
+static void test_only_our_own_work_is_paid_to_us(void **state)
+{
+	struct world *w = world_new(&(struct world_options){.seed = 4});
+	struct identity *puppet = identity_random();
+
+	(void)state;
+	world_liar(w, 0, pay_with_own_work, puppet);
+	world_work(w, 1, "a", UINT64_C(1) << 32);
+	world_run(w, 60000);
+	assert_int_equal(world_count(w, 1, "SELECT count(*) FROM receipts"), 0);
+	assert_int_equal(
+	    world_count(w, 1, "SELECT count(*) FROM served WHERE state = 0"),
+	    1);
+	assert_int_equal(ledger_owed(world_ledger(w, 1), world_id(w, 0)),
+			 CREDIT_PARTS);
+	assert_true(ledger_counters(world_ledger(w, 1))->forged > 0);
+	world_crash(w, 1, 10);
+	world_run(w, 60000);
+	assert_int_equal(ledger_owed(world_ledger(w, 1), world_id(w, 0)),
+			 CREDIT_PARTS);
+	world_free(w);
+	identity_free(puppet);
+	arena_release(&arenas);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -400,6 +460,7 @@ int main(void)
 	    cmocka_unit_test(test_old_receipts_go_and_totals_stay),
 	    cmocka_unit_test(test_a_lie_ends_with_the_point_where_it_is),
 	    cmocka_unit_test(test_a_lease_is_not_paid_twice),
+	    cmocka_unit_test(test_only_our_own_work_is_paid_to_us),
 	};
 
 	if (sodium_init() < 0)

@@ -116,6 +116,9 @@ static void test_requests_are_bounded(void **state)
 	assert_int_equal(hash_digest_check(&q, &why), ERR_INPUT);
 	q.job = NULL;
 	assert_int_equal(hash_digest_check(&q, &why), ERR_INPUT);
+	/* No receipt could name it: it would be work that nobody owes. */
+	q.job = "a b";
+	assert_int_equal(hash_digest_check(&q, &why), ERR_INPUT);
 	buf_release(&why);
 }
 

@@ -219,6 +219,11 @@ static void test_a_place_that_cannot_be_is_refused(void **state)
 	assert_non_null(strstr(buf_str(&why), "prev"));
 	from = (struct chain_head){1, UINT64_MAX, {1}};
 	assert_int_equal(receipt_sign(&r, &from, sub), ERR_LIMIT);
+	/* Nor what a database would take for a negative number. */
+	from.total = INT64_MAX;
+	assert_int_equal(receipt_sign(&r, &from, sub), ERR_LIMIT);
+	from = (struct chain_head){INT64_MAX, 0, {1}};
+	assert_int_equal(receipt_sign(&r, &from, sub), ERR_LIMIT);
 	r = good;
 	r.version = 2;
 	assert_int_equal(verify(&r), ERR_PROTO);
