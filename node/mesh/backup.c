@@ -340,7 +340,7 @@ static enum err may_keep(const struct backup *b, const struct node_id *id,
 	}
 	DL_FOREACH (b->held, h) {
 		if (node_id_eq(&h->submitter, id) && !strcmp(h->job, q->job))
-			return OK;
+			continue;
 		all++;
 		same += node_id_eq(&h->submitter, id);
 		bytes += h->bytes;
@@ -350,8 +350,9 @@ static enum err may_keep(const struct backup *b, const struct node_id *id,
 		return OK;
 	buf_printf(why,
 		   "this node keeps enough jobs for others: at most %d of one "
-		   "peer, %d in all",
-		   BACKUP_JOBS_PER_PEER, BACKUP_JOBS);
+		   "peer, %d and %d MiB in all",
+		   BACKUP_JOBS_PER_PEER, BACKUP_JOBS,
+		   (int)(BACKUP_BYTES >> 20));
 	return ERR_BUSY;
 }
 
@@ -399,7 +400,7 @@ static void serve_replica(struct rpc_stream *st, const void *request, void *arg)
 	struct job_replica_kept reply = {0};
 	struct buf why = {0};
 
-	if (session_kind(s) == SESSION_CONTROL || !q->job || !*q->job ||
+	if (session_kind(s) == SESSION_CONTROL || !job_id_ok(q->job) ||
 	    (!q->ended && !q->saved.n)) {
 		rpc_fail(st, ERR_INPUT, "it names a job and brings its bytes");
 		return;
@@ -446,14 +447,13 @@ static enum err take_over(struct held *h, const struct store_val *v,
 			  struct buf *why)
 {
 	struct mesh *m = h->all->m;
-	char id[JOB_ID_SIZE];
 
 	enum err e =
-	    jobs_restore(m->jobs, v->b.p, v->b.n, loop_ms(m->loop), why, id);
+	    jobs_adopt(m->jobs, h->job, v->b.p, v->b.n, loop_ms(m->loop), why);
 	if (e)
 		return e;
 	h->taken = true;
-	h->had = jobs_done(m->jobs, id);
+	h->had = jobs_done(m->jobs, h->job);
 	const struct store_val vals[] = {STORE_I(h->had),
 					 STORE_B(h->submitter.b, NODE_ID_SIZE),
 					 store_text(h->job)};
@@ -461,7 +461,7 @@ static enum err take_over(struct held *h, const struct store_val *v,
 		  "UPDATE backup_jobs SET had = ? WHERE submitter = ? AND "
 		  "job = ?",
 		  vals, HN_COUNT(vals), NULL, NULL);
-	journal_submitted(m->journal, id, on_taken_stored, h);
+	journal_submitted(m->journal, h->job, on_taken_stored, NULL);
 	log_warn("work",
 		 "job %s taken over from %s, which has had no session here for "
 		 "%" PRIu64 " s",

@@ -142,6 +142,9 @@ struct job {
 	uint64_t done_units, failed_units, cut_units, cut_nonces;
 	uint64_t late, rehashed;
 	uint64_t twice; /* done by two coordinators: see jobs_merge */
+	struct joined { /* what the last ones with this `had` came to */
+		uint64_t had, fresh, twice;
+	} joined;
 
 	double tokens; /* nonces that may be re-scanned now */
 	uint64_t tokens_at;

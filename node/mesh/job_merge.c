@@ -2,8 +2,9 @@
 /*
  * Two coordinators worked on one job: the submitter and its backup, each
  * without a word of the other. Their done sets are joined nonce by nonce, so
- * the totals stay right; the evidence of a peer's work over there comes along
- * in proportion to what of it is new here.
+ * the totals stay right; what was checked of a peer's work over there comes
+ * along in proportion to what of it is new here. Its shares do not: a peer is
+ * judged by what we saw, so that no other node's numbers can have it dropped.
  */
 #include "node/base/mem.h"
 #include "node/mesh/job_save.h"
@@ -41,8 +42,6 @@ static uint64_t join_part(struct job *job, const struct saved_part *s)
 
 	spans_release(&did);
 	part->hashes += fresh;
-	part->evidence.expected += s->expected * new;
-	part->evidence.reported += (uint64_t)llround((double)s->shares * new);
 	part->rescanned += (uint64_t)((double)s->rescanned * new);
 	part->pieces += (uint64_t)((double)s->pieces * new);
 	part->weight += s->weight * new;
@@ -85,13 +84,22 @@ static uint64_t join(struct job *job, const struct job_saved *s, uint64_t had,
 		     uint64_t now)
 {
 	const struct saved_part *parts = s->parts.items;
+	const uint64_t done = job->book.done.total;
+	struct joined *last = &job->joined;
 	uint64_t both = 0;
 
+	/* A repeat, as when the reply was lost: what came the first time is
+	 * known here, but was not done twice. */
+	if (last->had != had)
+		*last = (struct joined){.had = had};
 	for (size_t i = 0; i < s->parts.n; i++)
 		both += join_part(job, &parts[i]);
-	const uint64_t twice = both > had ? both - had : 0;
+	const uint64_t known = had + last->fresh;
+	const uint64_t twice = both > known ? both - known : 0;
 
-	job->twice += twice;
+	job->twice += twice > last->twice ? twice - last->twice : 0;
+	last->twice = twice;
+	last->fresh += job->book.done.total - done;
 	join_hits(job, s);
 	job->served_at = now;
 	job_changed(job);

@@ -31,6 +31,7 @@
 	30000 /* after a restart, the workers need time to come back \
 	       */
 #define MS_MAX (UINT64_C(1) << 53)
+#define COUNT_MAX MS_MAX /* a double has each of them */
 
 static const struct field saved_part_fields[] = {
     FIELD_FIXED(struct saved_part, id, "node id"),
@@ -39,18 +40,18 @@ static const struct field saved_part_fields[] = {
     FIELD_U64(struct saved_part, hashes, NONCES, "nonces credited to it"),
     FIELD_F64(struct saved_part, expected, "shares expected of it"),
     FIELD_F64(struct saved_part, next, "expectation of the next test"),
-    FIELD_U64(struct saved_part, shares, 0, "shares it reported"),
-    FIELD_U64(struct saved_part, units, 0, "units it has ended"),
-    FIELD_U64(struct saved_part, late, 0, "units that came late"),
-    FIELD_U64(struct saved_part, rescanned, 0, "nonces scanned again"),
-    FIELD_U64(struct saved_part, pieces, 0, "in so many pieces"),
+    FIELD_U64(struct saved_part, shares, COUNT_MAX, "shares it reported"),
+    FIELD_U64(struct saved_part, units, COUNT_MAX, "units it has ended"),
+    FIELD_U64(struct saved_part, late, COUNT_MAX, "units that came late"),
+    FIELD_U64(struct saved_part, rescanned, COUNT_MAX, "nonces scanned again"),
+    FIELD_U64(struct saved_part, pieces, COUNT_MAX, "in so many pieces"),
     FIELD_U64(struct saved_part, busy_ms, MS_MAX, "how long it worked"),
     FIELD_BOOL(struct saved_part, self, "it is the submitter"),
     FIELD_BOOL(struct saved_part, dropped, "it was dropped"),
     FIELD_BOOL(struct saved_part, lost, "it was lost"),
     FIELD_STR(struct saved_part, why, WHY_MAX, "of lost and dropped ones"),
     FIELD_F64(struct saved_part, weight, "what the pieces can show"),
-    FIELD_U64(struct saved_part, checks, 0, "of them, check units"),
+    FIELD_U64(struct saved_part, checks, COUNT_MAX, "of them, check units"),
     FIELD_F64(struct saved_part, all_expected, "shares of all its jobs"),
     FIELD_U64(struct saved_part, all_hashes, 0, "nonces there"),
     FIELD_U64(struct saved_part, all_shares, 0, "shares reported there"),
@@ -321,7 +322,7 @@ bool borders_add(const struct u32s *borders, struct span range, struct spans *s,
 
 static bool is_amount(double x)
 {
-	return isfinite(x) && x >= 0;
+	return isfinite(x) && x >= 0 && x <= (double)COUNT_MAX;
 }
 
 static int by_id(const void *a, const void *b)
@@ -422,7 +423,7 @@ static enum err hits_check(const struct jobs *j, const struct job_saved *s,
 	return OK;
 }
 
-static bool id_ok(const char *id)
+bool job_id_ok(const char *id)
 {
 	return id && strlen(id) == 8 && strspn(id, "0123456789abcdef") == 8;
 }
@@ -628,7 +629,7 @@ enum err saved_read(const struct jobs *j, const void *p, size_t n,
 	enum err e = fields_unpack(&job_saved_message, p, n, a, s);
 
 	*kind = e ? NULL : kind_find(s->kind);
-	if (!e && (!*kind || !id_ok(s->job)))
+	if (!e && (!*kind || !job_id_ok(s->job)))
 		e = ERR_PROTO;
 	*spec = e ? NULL : arena_alloc(a, (*kind)->spec_size);
 	if (!e)
@@ -657,6 +658,48 @@ enum err jobs_restore(struct jobs *j, const void *p, size_t n, uint64_t now,
 	if (!e) {
 		restore(j, &s, kind, spec, now);
 		memcpy(id, s.job, strlen(s.job) + 1);
+	}
+	arena_release(&a);
+	return e;
+}
+
+/* What another node says of a peer's shares is no evidence here: its numbers
+ * could have an honest one dropped. */
+static void forget_evidence(struct job_saved *s)
+{
+	struct saved_part *p = s->parts.items;
+
+	for (size_t i = 0; i < s->parts.n; i++) {
+		p[i].expected = p[i].next = p[i].all_expected = 0;
+		p[i].shares = p[i].all_shares = p[i].all_hashes = 0;
+		p[i].all_rescanned = p[i].all_pieces = 0;
+		p[i].all_checks = p[i].all_failures = 0;
+	}
+}
+
+enum err jobs_adopt(struct jobs *j, const char *id, const void *p, size_t n,
+		    uint64_t now, struct buf *why)
+{
+	const struct kind *kind;
+	struct arena a = {0};
+	struct job_saved s;
+	void *spec;
+
+	enum err e = saved_read(j, p, n, &a, &s, &kind, &spec, why);
+	const struct job_terms *terms = e ? NULL : kind->terms(spec);
+	if (!e && strcmp(s.job, id)) {
+		buf_printf(why, "these are the bytes of job %s", s.job);
+		e = ERR_PROTO;
+	} else if (!e && (terms->backup.n != NODE_ID_SIZE ||
+			  memcmp(terms->backup.p, j->self.b, NODE_ID_SIZE))) {
+		buf_add_str(why, "it names another backup");
+		e = ERR_PROTO;
+	}
+	if (!e)
+		e = room_check(j, &s, why);
+	if (!e) {
+		forget_evidence(&s);
+		restore(j, &s, kind, spec, now);
 	}
 	arena_release(&a);
 	return e;

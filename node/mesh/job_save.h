@@ -43,11 +43,24 @@ enum err jobs_restore(struct jobs *j, const void *p, size_t n, uint64_t now,
 		      struct buf *why, char id[static JOB_ID_SIZE]) HN_CHECK;
 
 /*
+ * As above, with another node's job, whose backup we are: it must be the one
+ * that id says and name us as its backup, else ERR_PROTO. What it says of
+ * peers' shares is not taken for evidence.
+ */
+enum err jobs_adopt(struct jobs *j, const char *id, const void *p, size_t n,
+		    uint64_t now, struct buf *why) HN_CHECK;
+
+/* Could be a job's id. */
+bool job_id_ok(const char *id);
+
+/*
  * Joins what another node did of a job that is open here (its backup, which
  * took it over while we were gone or cut off). Nonces that nobody here had done
  * count now, for whoever did them there; each is counted once, whoever was
  * first. had: how many of them it had from us when it took over; what both did
- * beyond that is counted as done twice, added to the job and told in *twice.
+ * beyond that is counted as done twice, added to the job and told in *twice;
+ * a repeat (the same `had`) adds what is new in it, and tells the whole again.
+ * Peers are credited by its word, but judged only by what we saw of them.
  * Hits are hashed again, and end the job where they would have. ERR_NOTFOUND:
  * no such job; ERR_EXISTS: it has ended here; ERR_PROTO, ERR_LIMIT: these are
  * not its bytes. Call jobs_tick soon.
