@@ -672,9 +672,9 @@ static void on_head_end(void *arg, struct rpc_stream *st, enum err e,
 	(void)st, (void)reply;
 	s->st = NULL;
 	s->joined = false;
-	loop_timer_cancel(s->tell);
 	if (s->stopping)
 		return;
+	loop_timer_cancel(s->tell);
 	log_every(&gate, 10000, LOG_WARN, "site",
 		  "%s is not our head now: %s; asking it again",
 		  node_str(&s->head), text && *text ? text : err_str(e));

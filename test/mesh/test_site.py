@@ -69,6 +69,7 @@ class Site(MeshTest):
                                TARGET, "--all", code=0 if hits else 1,
                                timeout=120)
         self.assertEqual([h["nonce"] for h in whole["hits"]], hits)
+        self.assertEqual(inside[1].stop(), 0)  # before its head
 
     def test_who_may_be_behind(self):
         plain = self.start()
