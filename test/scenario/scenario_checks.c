@@ -159,8 +159,8 @@ static void test_check_units_look_like_work(void **state)
 	assert_true(back > -0.35 && back < 0.35);
 }
 
-/* One who keeps back nothing but is never given its own work again: found by
- * those who do it a second time, with no scan of ours. */
+/* One share in a hundred is kept back, and we scan nothing again: found by
+ * those who do the same work. */
 static void test_replicas_find_what_is_kept_back(void **state)
 {
 	int found = 0;

@@ -523,6 +523,55 @@ static void test_withheld_share_is_seen_by_the_rescan(void **state)
 	assert_true(was_share && !was_told);
 }
 
+/* Which of the two lists lacks the share, that one lied. */
+static void convict(struct desk *d, bool first_lies)
+{
+	char id[JOB_ID_SIZE];
+	struct search_spec s = spec_of(0, 40000, 8);
+	static uint32_t shares[5000];
+
+	s.terms.replicas = 2;
+	s.terms.check_permille = 0;
+	d->in_order = true;
+	join(d, 1, 256000);
+	submit(d, &s, id);
+	const struct scan_work w = d->leases[0].work;
+	const size_t n = scan(&w, w.start, w.end, shares, 5000);
+	const uint32_t kept = shares[n - 1];
+
+	jobs_progress(d->jobs, d->leases[0].id, w.end, shares, n - first_lies,
+		      d->now);
+	jobs_lease_end(d->jobs, d->leases[0].id, OK, w.end - w.start, d->now);
+	const size_t before = d->n;
+
+	join(d, 2, 256000);
+	/* The same again, for somebody else. */
+	assert_true(d->n > before);
+	const struct lease *l = &d->leases[before];
+	assert_int_equal(l->span.a, w.start);
+	assert_int_equal(l->span.b, w.end);
+	assert_true(l->id != d->leases[0].id);
+	const uint64_t liars = first_lies ? d->leases[0].id : l->id;
+	jobs_progress(d->jobs, l->id, w.end, shares, n - !first_lies, d->now);
+	assert_int_equal(d->bad, 0);
+	jobs_lease_end(d->jobs, l->id, OK, w.end - w.start, d->now);
+	assert_int_equal(d->bad, 1);
+	assert_int_equal(d->proofs, 1);
+	assert_int_equal(d->proof.lie, JOB_LIE_MISSING);
+	assert_int_equal(d->proof.nonce, kept);
+	assert_int_equal(d->proof.lease, liars);
+}
+
+static void test_a_replica_convicts_the_first(void **state)
+{
+	convict(*state, true);
+}
+
+static void test_a_replica_convicts_the_second(void **state)
+{
+	convict(*state, false);
+}
+
 static void test_own_device_that_errs_blames_nobody(void **state)
 {
 	struct desk *d = *state;
@@ -980,6 +1029,8 @@ int main(void)
 	    T(test_end_before_the_end_is_suspicion),
 	    T(test_unsigned_answer_is_suspicion),
 	    T(test_withheld_share_is_seen_by_the_rescan),
+	    T(test_a_replica_convicts_the_first),
+	    T(test_a_replica_convicts_the_second),
 	    T(test_own_device_that_errs_blames_nobody),
 	    T(test_lost_worker_is_cut_at_its_prefix),
 	    T(test_late_words_count_once),
