@@ -305,31 +305,6 @@ void jobs_drop(struct jobs *j, struct worker *w, const struct job_proof *proof,
 	j->ops.peer_bad(j->arg, &id, proof, why);
 }
 
-bool jobs_evidence(const struct jobs *j, const struct kind *kind,
-		   const struct node_id *id, struct evidence_total *out)
-{
-	for (size_t i = 0; i < KIND_COUNT; i++) {
-		struct pool p = j->pools[i];
-		const struct worker *w =
-		    kind_list[i] == kind ? pool_find(&p, id) : NULL;
-
-		if (!w || !w->total.hashes)
-			continue;
-		*out = w->total;
-		return true;
-	}
-	return false;
-}
-
-void jobs_set_evidence(struct jobs *j, const struct kind *kind,
-		       const struct node_id *id, const struct evidence_total *e)
-{
-	struct worker *w = pool_add(jobs_pool(j, kind), id);
-
-	if (w)
-		w->total = *e;
-}
-
 /* Jobs */
 
 void job_changed(struct job *job)

@@ -257,15 +257,6 @@ struct peer_score {
 bool jobs_score(const struct jobs *j, const struct node_id *id, uint64_t now,
 		struct peer_score *out);
 
-/* What all jobs of one kind say of a peer (check.h), to be kept beside its
- * score: false for one we know nothing of. jobs_set_evidence comes before the
- * peer's first work, with what an earlier start left. */
-bool jobs_evidence(const struct jobs *j, const struct kind *kind,
-		   const struct node_id *id, struct evidence_total *out);
-void jobs_set_evidence(struct jobs *j, const struct kind *kind,
-		       const struct node_id *id,
-		       const struct evidence_total *e);
-
 /* How one node stands to one job: what its placement depends on. */
 struct job_view {
 	const char *cap; /* what the job needs */

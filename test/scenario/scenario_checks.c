@@ -296,25 +296,31 @@ static void test_evidence_is_taken_along(void **state)
 {
 	struct world w;
 	char id[JOB_ID_SIZE];
-	struct evidence_total e, again;
+	struct peer_score p;
 	const struct search_spec s = world_spec(0, 1u << 27, 32, true);
 
 	(void)state;
 	world_init(&w, 5);
 	const size_t k = world_join(&w, 64 * MH, 200, HONEST);
+	const struct node_id peer = w.w[k].id;
 
-	assert_false(jobs_evidence(w.jobs, &kind_search, &w.w[k].id, &e));
 	world_submit(&w, &s, id);
 	world_run(&w, UINT64_MAX / 2);
-	assert_true(jobs_evidence(w.jobs, &kind_search, &w.w[k].id, &e));
-	assert_int_equal(e.hashes, 1u << 27);
-	assert_true(e.e.reported > 0 && e.pieces > 0 && e.units > 0);
-	assert_true(e.weight > 0.1 * (double)e.pieces);
-	assert_int_equal(e.failures, 0);
+	assert_true(jobs_score(w.jobs, &peer, w.now_us / 1000, &p));
+	const struct evidence_total was = p.total;
+
+	assert_int_equal(was.hashes, 1u << 27);
+	assert_true(was.e.reported > 0 && was.pieces > 0 && was.units > 0);
+	assert_true(was.weight > 0.1 * (double)was.pieces);
+	assert_int_equal(was.failures, 0);
 	world_restart(&w, S);
-	jobs_set_evidence(w.jobs, &kind_search, &w.w[k].id, &e);
-	assert_true(jobs_evidence(w.jobs, &kind_search, &w.w[k].id, &again));
-	assert_memory_equal(&e, &again, sizeof(e));
+	jobs_set_score(w.jobs, &peer, &p.score, &was);
+	world_submit(&w, &s, id);
+	world_run(&w, UINT64_MAX / 2);
+	assert_true(jobs_score(w.jobs, &peer, w.now_us / 1000, &p));
+	assert_int_equal(p.total.hashes, 2 * was.hashes);
+	assert_true(p.total.pieces > was.pieces);
+	assert_true(p.total.e.expected > 1.9 * was.e.expected);
 	world_release(&w);
 }
 

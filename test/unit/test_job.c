@@ -547,9 +547,9 @@ static void convict(struct desk *d, bool first_lies)
 	join(d, 2, 256000);
 	/* The same again, for somebody else. */
 	assert_true(d->n > before);
-	const struct lease *l = &d->leases[before];
-	assert_int_equal(l->span.a, w.start);
-	assert_int_equal(l->span.b, w.end);
+	const struct given *l = &d->leases[before];
+	assert_int_equal(l->work.start, w.start);
+	assert_int_equal(l->work.end, w.end);
 	assert_true(l->id != d->leases[0].id);
 	const uint64_t liars = first_lies ? d->leases[0].id : l->id;
 	jobs_progress(d->jobs, l->id, w.end, shares, n - !first_lies, d->now);
