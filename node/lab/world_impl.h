@@ -40,6 +40,7 @@ struct world_task {
 	size_t worker;
 	uint32_t job;
 	bool arrived;
+	bool broken; /* a word of it was lost, so none can follow */
 	uint64_t pos, told;
 	uint64_t begun_us; /* 0: not yet */
 	uint64_t begun_pos;

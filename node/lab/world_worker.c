@@ -117,7 +117,8 @@ static void send(struct world *w, size_t i, struct world_task *t,
 	if (at > k->last_sent_us)
 		k->last_sent_us = at;
 	e.at = at;
-	if (k->mute) {
+	t->broken |= k->mute;
+	if (t->broken) {
 		free(e.shares);
 		return;
 	}

@@ -279,7 +279,7 @@ bool replica_any(const struct job *job);
 struct piece *replica_pick(struct job *job, const struct worker *w,
 			   const struct sched_cut *cut, struct span *span);
 void replica_taken(struct piece *p, struct unit *u);
-/* It has ended: done, or given back, or its worker is being dropped. */
+/* It has ended: done, or given back. */
 void replica_ended(struct unit *u, bool done, uint64_t now);
 /* All else is done: is what was asked for still to be waited for? For as long
  * as the job waits for workers. */

@@ -447,7 +447,7 @@ void replica_ended(struct unit *u, bool done, uint64_t now)
 	job->nowed_given -= p->role == PIECE_OWED;
 	if (!job_is_open(job))
 		piece_free(p);
-	else if (done && !u->part->dropped)
+	else if (done)
 		judge(p, u, now);
 	else
 		keep_or_free(p);
