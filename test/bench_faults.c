@@ -47,6 +47,7 @@ struct life {
 	struct {
 		char id[JOB_ID_SIZE];
 		unsigned bits;
+		uint64_t key; /* of its header */
 		bool canceled;
 		char *told; /* its last words */
 	} job[JOBS_MAX];
@@ -88,6 +89,8 @@ static void submit(struct life *l)
 	s.terms.check_permille = world_random(w) % 60;
 	if (world_random(w) % 4 == 0)
 		s.terms.wait_ms = world_random(w) % 5000;
+	put_le32(s.header, (uint32_t)world_random(w));
+	l->job[l->njobs].key = world_key(s.header);
 	l->job[l->njobs].bits = bits;
 	world_submit(w, &s, l->job[l->njobs].id);
 	l->njobs++;
@@ -209,11 +212,11 @@ static bool live(struct life *l)
 }
 
 static bool check_hits(struct life *l, const struct job_info *info,
-		       unsigned bits)
+		       uint64_t key, unsigned bits)
 {
 	const struct job_hit *hits = info->hits.items;
 	size_t n, i = 0;
-	uint32_t *want = world_shares(info->start, info->end, bits, &n);
+	uint32_t *want = world_shares(key, info->start, info->end, bits, &n);
 	bool well = true;
 
 	if (info->all) {
@@ -240,7 +243,7 @@ static bool check_hits(struct life *l, const struct job_info *info,
 }
 
 static bool check_done(struct life *l, const struct job_info *info,
-		       unsigned bits)
+		       uint64_t key, unsigned bits)
 {
 	const struct job_peer *p = info->by_peer.items;
 	const struct world_job *known = world_find(&l->w, info->job);
@@ -265,7 +268,7 @@ static bool check_done(struct life *l, const struct job_info *info,
 				     info->job);
 	}
 	/* One who kept a hit back may have died unseen. */
-	return l->lied || check_hits(l, info, bits);
+	return l->lied || check_hits(l, info, key, bits);
 }
 
 static bool check_job(struct life *l, size_t i, double *sums)
@@ -280,7 +283,7 @@ static bool check_job(struct life *l, size_t i, double *sums)
 	sums[SUM_JOBS]++;
 	if (!strcmp(info.state, "done")) {
 		sums[SUM_DONE]++;
-		well = check_done(l, &info, l->job[i].bits);
+		well = check_done(l, &info, l->job[i].key, l->job[i].bits);
 	} else if (!strcmp(info.state, "failed")) {
 		sums[SUM_FAILED]++;
 		if (!info.error || !info.text || !*info.text)

@@ -17,6 +17,7 @@
 #define CAP "hash/sha256d"
 #define RESEND_US 200000
 #define SAVE_US 1000000
+#define BOAST 10
 
 static bool before(const struct world_event *a, const struct world_event *b)
 {
@@ -153,6 +154,7 @@ static enum err op_assign(void *arg, const struct lease *l)
 	t->id = l->id;
 	t->work = work;
 	t->worker = i;
+	t->hit = get_le32(((const struct search_spec *)l->spec)->target + 28);
 	t->job = world_job_index(w, l->job);
 	t->pos = t->told = work.start;
 	HASH_ADD(hh, w->by_lease, id, sizeof(t->id), t);
@@ -188,7 +190,7 @@ static enum err op_rescan(void *arg, uint64_t id, const struct scan_work *work)
 	w->rescans++;
 	w->rescanned += n;
 	e.at = w->now_us + 200 + (uint64_t)((double)n * 1e6 / w->core_rate);
-	e.shares = world_shares(work->start, work->end,
+	e.shares = world_shares(world_key(work->header), work->start, work->end,
 				(unsigned)work->share_bits, &e.n);
 	world_push(w, e);
 	return OK;
@@ -281,6 +283,7 @@ void world_release(struct world *w)
 	}
 	free(w->heap);
 	free(w->job);
+	free(w->overheard);
 	free(w->w);
 	buf_release(&w->broken);
 }
@@ -312,7 +315,8 @@ size_t world_join(struct world *w, double rate, uint64_t lat_us,
 	    .lat_us = lat_us,
 	    .lie = lie,
 	    .lie_part = 0.3,
-	    .announced = (uint64_t)(rate * w->announce),
+	    .announced = (uint64_t)(rate * w->announce *
+				    (lie == LIE_BOASTS ? BOAST : 1)),
 	};
 	world_rejoin(w, i);
 	return i;

@@ -16,28 +16,41 @@
  * that the same seed is the same life to the last message. Pure: no I/O, no
  * clock; whoever made it owns it, and nothing in it is shared.
  *
- * The hash is a permutation of 32 bits whose small values are listed once, so
- * that a worker "scans" a second of work by looking its shares up, as long as
- * the share bits are WORLD_BITS and more.
+ * The hash is made up as well: a function of nonce and header (its first eight
+ * bytes), whose small values can be listed, so that a worker "scans" a second
+ * of work by looking its shares up, as long as the share bits are WORLD_BITS
+ * and more.
  */
 #define WORLD_BITS 12
 #define WORLD_LATE_US 15000000 /* longer than any patience */
 
 void world_judge(void *arg, const uint8_t header[static HEADER_SIZE],
 		 uint32_t nonce, uint8_t digest[static 32]);
+uint64_t world_key(const uint8_t header[static HEADER_SIZE]);
+/* What the target is compared with: the digest's highest word. */
+uint32_t world_value(uint64_t key, uint32_t nonce);
 /* The shares of [a, b) with so many bits, ascending; n of them; free it. */
-uint32_t *world_shares(uint64_t a, uint64_t b, unsigned bits, size_t *n);
+uint32_t *world_shares(uint64_t key, uint64_t a, uint64_t b, unsigned bits,
+		       size_t *n);
 void world_target(unsigned bits, uint8_t target[static 32]);
 
+/* part: the share of it that is false, struct world_worker.lie_part. */
 enum world_lie {
 	HONEST,
 	LIE_SKIPS,     /* leaves out a part of each unit, in one stretch */
 	LIE_SCATTERED, /* leaves out as much in many small holes */
 	LIE_WITHHOLDS, /* scans all and keeps back some shares */
+	LIE_WINNER,    /* keeps back what meets the target, nothing else */
 	LIE_INVENTS,   /* adds a nonce that is no share */
+	LIE_FLIPS,     /* each bit of its answer is wrong with chance part */
 	LIE_REPEATS,   /* tells a share twice */
+	LIE_REPLAYS,   /* tells the shares that somebody else told last */
 	LIE_LAZY,      /* tells nothing at all, very fast */
-	LIE_BEYOND     /* says it did more than its unit */
+	LIE_BEYOND,    /* says it did more than its unit */
+	LIE_BOASTS,    /* announces ten times its rate */
+	LIE_EASY,      /* does only units of less than part of a second */
+	LIE_STALLS     /* works at part of its rate, and speaks just before
+			* its time is up */
 };
 
 struct world_worker {
@@ -49,7 +62,8 @@ struct world_worker {
 	uint64_t announced, slots;
 	bool here, mute; /* mute: works, but nothing gets through */
 	/* What came of it. */
-	uint64_t hashes; /* that it spent */
+	uint64_t hashes;  /* that it spent */
+	uint64_t claimed; /* that it said it did */
 	bool bad, proof;
 	char why[200];
 	uint64_t bad_at_us;
@@ -97,6 +111,8 @@ struct world {
 	double torn;  /* chance that it dies instead of such a save */
 	bool save_due;
 	uint64_t saved_us, saves, restarts;
+	uint32_t *overheard; /* the last list of an honest worker */
+	size_t noverheard;
 	bool paranoid; /* checks the books after every event */
 	struct buf
 	    broken; /* what must never be, the first of it; empty: well */

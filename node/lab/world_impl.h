@@ -8,8 +8,8 @@
 
 /*
  * The inside of the world, shared by world.c (events, the submitter),
- * world_worker.c (what workers do, and how they cheat), world_hash.c and
- * world_audit.c.
+ * world_worker.c (what workers do), world_cheat.c (how they cheat),
+ * world_hash.c and world_audit.c.
  */
 enum world_kind {
 	EV_LEASE,
@@ -39,6 +39,7 @@ struct world_task {
 	struct scan_work work;
 	size_t worker;
 	uint32_t job;
+	uint32_t hit; /* the highest value of a winner */
 	bool arrived;
 	bool broken; /* a word of it was lost, so none can follow */
 	uint64_t pos, told;
@@ -56,6 +57,16 @@ uint32_t world_job_index(struct world *w, const char *id);
 /* Remembers what must never be; the first counts. */
 void world_break(struct world *w, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* world_cheat.c */
+double cheat_speed(const struct world_worker *k); /* nonces told per second */
+/* How long until its next word at most. */
+uint64_t cheat_step_us(const struct world_worker *k);
+/* Will it not do this one? */
+bool cheat_declines(const struct world_worker *k, const struct world_task *t);
+/* A true word becomes what it says instead; shares has room for one more. */
+void cheat_word(struct world *w, const struct world_task *t,
+		struct world_event *e);
 
 /* world_worker.c */
 void worker_on_lease(struct world *w, struct world_task *t);

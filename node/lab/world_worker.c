@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What workers do with their leases, and how they cheat. */
+/* What workers do with their leases. */
 #include "node/lab/world_impl.h"
 
 #include "node/base/mem.h"
@@ -7,26 +7,6 @@
 #include <utlist.h>
 
 #include <stdlib.h>
-
-#define STEP_US 250000
-
-static double speed(const struct world_worker *k)
-{
-	switch (k->lie) {
-	case LIE_SKIPS:
-	case LIE_SCATTERED:
-		return k->rate / (1 - k->lie_part);
-	case LIE_LAZY:
-		return k->rate * 1000;
-	case HONEST:
-	case LIE_WITHHOLDS:
-	case LIE_INVENTS:
-	case LIE_REPEATS:
-	case LIE_BEYOND:
-		break;
-	}
-	return k->rate;
-}
 
 static void plan(struct world *w, size_t i)
 {
@@ -40,63 +20,15 @@ static void plan(struct world *w, size_t i)
 		t->begun_pos = t->pos;
 	}
 	const uint64_t left = t->work.end - t->pos;
-	uint64_t us = (uint64_t)((double)left * 1e6 / speed(k)) + 1;
+	uint64_t us = (uint64_t)((double)left * 1e6 / cheat_speed(k)) + 1;
 
-	if (us > STEP_US)
-		us = STEP_US;
+	if (us > cheat_step_us(k))
+		us = cheat_step_us(k);
 	k->stepping = true;
 	world_push(w, (struct world_event){.kind = EV_STEP,
 					   .at = w->now_us + us,
 					   .worker = (uint32_t)i,
 					   .id = ++k->step});
-}
-
-/* Does this worker leave the nonce out? */
-static bool leaves_out(struct world *w, const struct world_worker *k,
-		       const struct world_task *t, uint32_t nonce)
-{
-	const struct scan_work *work = &t->work;
-	const double length = (double)(work->end - work->start);
-
-	switch (k->lie) {
-	case LIE_SKIPS:
-		return (double)(nonce - work->start) >
-		       length * (1 - k->lie_part);
-	case LIE_SCATTERED:
-		return (nonce >> (work->share_bits - 4)) % 100 <
-		       (uint32_t)(100 * k->lie_part);
-	case LIE_WITHHOLDS:
-		return world_chance(w) < k->lie_part;
-	case LIE_LAZY:
-		return true;
-	case HONEST:
-	case LIE_INVENTS:
-	case LIE_REPEATS:
-	case LIE_BEYOND:
-		break;
-	}
-	return false;
-}
-
-static void lie_about(struct world *w, struct world_worker *k,
-		      struct world_task *t, struct world_event *e)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < e->n; i++)
-		if (!leaves_out(w, k, t, e->shares[i]))
-			e->shares[n++] = e->shares[i];
-	e->n = n;
-	if (k->lie == LIE_REPEATS && n) {
-		e->shares[n] = e->shares[n - 1];
-		e->n++;
-	}
-	if (k->lie == LIE_INVENTS && (!n || e->shares[n - 1] + 1 < e->below)) {
-		e->shares[n] = (uint32_t)(e->below - 1);
-		e->n++;
-	}
-	if (k->lie == LIE_BEYOND)
-		e->below = t->work.end + 1;
 }
 
 static void send(struct world *w, size_t i, struct world_task *t,
@@ -136,9 +68,10 @@ static void tell(struct world *w, size_t i, struct world_task *t)
 	struct world_event e = {
 	    .kind = EV_WORD, .from = t->told, .below = t->pos};
 
-	e.shares =
-	    world_shares(t->told, t->pos, (unsigned)t->work.share_bits, &e.n);
-	lie_about(w, k, t, &e);
+	e.shares = world_shares(world_key(t->work.header), t->told, t->pos,
+				(unsigned)t->work.share_bits, &e.n);
+	cheat_word(w, t, &e);
+	k->claimed += t->pos - t->told;
 	t->told = t->pos;
 	send(w, i, t, e);
 }
@@ -165,26 +98,23 @@ void worker_clear(struct world *w, size_t i)
 }
 
 /* Its device fails, or its user takes it back: what was told stays true. */
-static void give_back(struct world *w, size_t i, struct world_task *t)
+static void give_back(struct world *w, size_t i, struct world_task *t,
+		      enum err e)
 {
-	static const enum err errors[] = {ERR_BUSY, ERR_DEVICE, ERR_GONE,
-					  ERR_CANCELED, ERR_TIMEOUT};
-
-	send(w, i, t,
-	     (struct world_event){
-		 .kind = EV_END,
-		 .err = errors[world_random(w) % HN_COUNT(errors)]});
+	send(w, i, t, (struct world_event){.kind = EV_END, .err = e});
 	world_task_free(w, t);
 }
 
 static void step(struct world *w, size_t i)
 {
+	static const enum err errors[] = {ERR_BUSY, ERR_DEVICE, ERR_GONE,
+					  ERR_CANCELED, ERR_TIMEOUT};
 	struct world_worker *k = &w->w[i];
 	struct world_task *t = k->tasks;
 
 	k->stepping = false;
 	const double us = (double)(w->now_us - t->begun_us);
-	uint64_t pos = t->begun_pos + (uint64_t)(us * speed(k) / 1e6);
+	uint64_t pos = t->begun_pos + (uint64_t)(us * cheat_speed(k) / 1e6);
 
 	if (pos > t->work.end)
 		pos = t->work.end;
@@ -196,7 +126,7 @@ static void step(struct world *w, size_t i)
 	if (pos > t->told)
 		tell(w, i, t);
 	if (w->fails > 0 && world_chance(w) < w->fails) {
-		give_back(w, i, t);
+		give_back(w, i, t, errors[world_random(w) % HN_COUNT(errors)]);
 	} else if (pos == t->work.end) {
 		send(w, i, t,
 		     (struct world_event){
@@ -217,8 +147,12 @@ void worker_on_step(struct world *w, size_t i, uint64_t number)
 void worker_on_lease(struct world *w, struct world_task *t)
 {
 	t->arrived = true;
-	DL_APPEND(w->w[t->worker].tasks, t);
-	plan(w, t->worker);
+	const size_t i = t->worker;
+
+	DL_APPEND(w->w[i].tasks, t);
+	if (cheat_declines(&w->w[i], t))
+		give_back(w, i, t, ERR_BUSY);
+	plan(w, i);
 }
 
 void worker_on_revoke(struct world *w, uint64_t lease_id)

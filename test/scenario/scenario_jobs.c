@@ -44,7 +44,7 @@ static void check_hits(const struct job_info *info, unsigned bits)
 {
 	const struct job_hit *hits = info->hits.items;
 	size_t n;
-	uint32_t *want = world_shares(info->start, info->end, bits, &n);
+	uint32_t *want = world_shares(0, info->start, info->end, bits, &n);
 
 	assert_int_equal(info->hits.n, n);
 	for (size_t i = 0; i < n; i++)
@@ -56,7 +56,7 @@ static void check_hits(const struct job_info *info, unsigned bits)
 static void check_first(const struct job_info *info, unsigned bits)
 {
 	size_t n;
-	uint32_t *want = world_shares(info->start, info->end, bits, &n);
+	uint32_t *want = world_shares(0, info->start, info->end, bits, &n);
 
 	assert_int_equal(info->found, n > 0);
 	if (n) {

@@ -33,7 +33,7 @@ static void check_done(struct world *w, const char *id, unsigned bits)
 	const struct job_hit *hits = info.hits.items;
 	uint64_t credited = 0;
 	size_t n;
-	uint32_t *want = world_shares(info.start, info.end, bits, &n);
+	uint32_t *want = world_shares(0, info.start, info.end, bits, &n);
 
 	if (w->broken.n)
 		fail_msg("%s", buf_str(&w->broken));

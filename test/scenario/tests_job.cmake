@@ -8,7 +8,7 @@ hn_test(scenario scenario_restart LINKS hn_world job_pure)
 hn_test(scenario scenario_place LINKS hn_world job_pure)
 
 # Programs that scripts/bench runs at length and the suite for a moment.
-foreach(bench bench_faults)
+foreach(bench bench_cheaters bench_faults)
 	add_executable(${bench} ${CMAKE_SOURCE_DIR}/test/${bench}.c
 		${CMAKE_SOURCE_DIR}/test/support/shards.c)
 	set_target_properties(${bench} PROPERTIES

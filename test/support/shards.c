@@ -123,8 +123,10 @@ struct shards_result shards_run(const struct shards *s)
 		}
 		r.passed += h[i].passed;
 		r.failed += h[i].failed;
-		for (size_t k = 0; k < SHARD_SUMS; k++)
+		for (size_t k = 0; k < SHARD_MOST; k++)
 			r.sums[k] += h[i].sums[k];
+		if (h[i].sums[SHARD_MOST] > r.sums[SHARD_MOST])
+			r.sums[SHARD_MOST] = h[i].sums[SHARD_MOST];
 	}
 	free(pids);
 	munmap(h, size);

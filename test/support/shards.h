@@ -14,6 +14,7 @@
  * so one line names the seed of everything that failed.
  */
 #define SHARD_SUMS 16
+#define SHARD_MOST 15 /* of this one the highest, not the sum */
 
 struct shards {
 	uint64_t seed, n; /* run i has the seed seed + i */
