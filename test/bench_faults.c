@@ -310,12 +310,31 @@ static char *last_words(struct life *l, const char *id)
 
 	if (!jobs_info(l->w.jobs, id, JOB_PEERS, l->w.now_us / 1000, &a,
 		       &info)) {
+		struct job_peer *p = info.by_peer.items;
+
+		/* What all jobs say of a peer goes on. */
+		for (size_t i = 0; i < info.by_peer.n; i++)
+			p[i].all_hashes = p[i].all_expected = p[i].all_shares =
+			    p[i].all_rescanned = p[i].all_pieces =
+				p[i].all_checks = p[i].all_failures = 0;
 		fields_to_json(&job_info_message, &info, &b);
 		text = xstrdup(buf_str(&b));
 	}
 	buf_release(&b);
 	arena_release(&a);
 	return text;
+}
+
+/* Both texts from where they begin to differ. */
+static bool differs(struct life *l, const char *told, const char *again)
+{
+	size_t at = 0;
+
+	while (told[at] == again[at])
+		at++;
+	at -= at < 40 ? at : 40;
+	return fails(l, "told %.90s; after a restart %.90s", told + at,
+		     again + at);
 }
 
 /* What was told as final is final. */
@@ -329,12 +348,10 @@ static bool check_final(struct life *l)
 	for (size_t i = 0; i < l->njobs; i++) {
 		char *again = last_words(l, l->job[i].id);
 
-		if (!again || !l->job[i].told ||
-		    strcmp(again, l->job[i].told) != 0)
-			well = fails(l,
-				     "job %s: another result after a "
-				     "restart: %.90s",
-				     l->job[i].id, again ? again : "none");
+		if (!again || !l->job[i].told)
+			well = fails(l, "job %s is lost", l->job[i].id);
+		else if (strcmp(again, l->job[i].told) != 0)
+			well = differs(l, l->job[i].told, again);
 		free(again);
 		free(l->job[i].told);
 	}
