@@ -9,6 +9,7 @@
  * level that all rows are right at once in 99 of 100 runs.
  */
 #include "node/lab/world.h"
+#include "node/mesh/digest.h"
 #include "node/mesh/job_impl.h"
 #include "node/mesh/sched.h"
 #include "test/support/shards.h"
@@ -79,9 +80,9 @@ static const struct row rows[] = {
     {"flips one bit in a thousand", LIE_FLIPS, 1e-3, 1.5, F_FALSE, SCANS},
     {"flips one bit in 100,000", LIE_FLIPS, 1e-5, 1.5, F_FALSE, SCANS},
     {"flips one bit in a million", LIE_FLIPS, 1e-6, 1.5, F_FALSE, SCANS},
-    {"invents 1 digest in 10,000", HONEST, 1e-4, 1.5, F_OPENING, SCANS},
-    {"invents 1 digest in 1,000", HONEST, 1e-3, 1.5, F_OPENING, SCANS},
-    {"invents 1 digest in 100", HONEST, 0.01, 1.5, F_OPENING, SCANS},
+    {"invents 1 digest in 10,000", HONEST, 1e-4, 4, F_OPENING, SCANS},
+    {"invents 1 digest in 1,000", HONEST, 1e-3, 4, F_OPENING, SCANS},
+    {"invents 1 digest in 100", HONEST, 0.01, 4, F_OPENING, SCANS},
     {"announces ten times its rate", LIE_BOASTS, 0, 10, F_TIME, SCANS},
     {"answers only easy units (0.1 s)", LIE_EASY, 0.1, 10, F_TIME, SCANS},
     {"stalls just under the timeout", LIE_STALLS, 0.001, 10, F_TIME, SCANS},
@@ -252,31 +253,29 @@ static bool one_search(const struct row *r, uint64_t seed, bool twin,
 	return well;
 }
 
+static uint64_t draw(void *arg)
+{
+	return world_random(arg);
+}
+
 #define DIGESTS 10000 /* of a unit */
-#define OPENED 100    /* of them, drawn when their root is known */
 #define UNITS 4
 
-/* Batches of digests: the root is said, then the positions are drawn. */
+/* Batches of digests: the root is said, then the places are drawn. */
 static bool one_batch(const struct row *r, uint64_t seed, double *sums)
 {
 	const uint64_t bad = (uint64_t)(r->part * DIGESTS + 0.5);
+	uint32_t places[DIGESTS / DIGEST_CHECK_PER];
 	struct world w;
 	bool seen = false;
 	uint64_t unit = 0;
 
 	world_init(&w, seed);
 	for (; unit < UNITS && !seen; unit++) {
-		bool open[DIGESTS] = {false};
-
-		for (uint64_t n = 0; n < OPENED;) {
-			const uint64_t at = world_random(&w) % DIGESTS;
-
-			/* Which ones are bad does not matter, as they were
-			 * chosen before: the first ones. */
-			n += !open[at];
-			seen |= !open[at] && at < bad;
-			open[at] = true;
-		}
+		digest_draw(DIGESTS, HN_COUNT(places), draw, &w, places);
+		/* Which ones are bad does not matter, as they were chosen
+		 * before: the first ones. */
+		seen = places[0] < bad;
 	}
 	sums[SUM_N]++;
 	sums[SUM_SEEN] += seen;
@@ -285,7 +284,7 @@ static bool one_batch(const struct row *r, uint64_t seed, double *sums)
 		sums[SUM_WORK] += (double)unit;
 	sums[SUM_TWINS]++;
 	sums[SUM_FORMULA] +=
-	    1 - pow(unseen_by_opening(DIGESTS, bad, OPENED), UNITS);
+	    1 - pow(unseen_by_opening(DIGESTS, bad, HN_COUNT(places)), UNITS);
 	world_release(&w);
 	return true;
 }

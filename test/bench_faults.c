@@ -149,8 +149,13 @@ static void disturb_worker(struct life *l, size_t i, double what)
 	} else if (what < 0.2) {
 		/* Nobody tells us; its leases run out. */
 		world_crash(w, i, UINT64_MAX);
-	} else if (what < 0.23) {
-		k->mute = !k->mute;
+	} else if (what < 0.23 && !k->mute) {
+		k->mute = true;
+	} else if (what < 0.3 && k->mute) {
+		/* What got lost came never: its session is another one. */
+		world_crash(w, i, 0);
+		k->mute = false;
+		world_rejoin(w, i);
 	} else if (what < 0.45) {
 		k->rate = draw_rate(w);
 	}

@@ -187,7 +187,7 @@ static void test_replicas_find_what_is_kept_back(void **state)
 		found += w.w[liar].bad && w.w[liar].proof;
 		const struct job_info info = info_of(&w, id, &a);
 		size_t n;
-		uint32_t *hits = world_shares(0, 1u << 29, 20, &n);
+		uint32_t *hits = world_shares(0, 0, 1u << 29, 20, &n);
 
 		/* Not one hit is lost, though it kept some back. */
 		assert_int_equal(info.hits.n, n);

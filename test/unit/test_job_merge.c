@@ -92,7 +92,7 @@ static void check_whole(struct world *w, const char *id, unsigned bits)
 	const struct job_hit *hits = i.hits.items;
 	uint64_t sum = 0;
 	size_t n;
-	uint32_t *want = world_shares(0, RANGE, bits, &n);
+	uint32_t *want = world_shares(0, 0, RANGE, bits, &n);
 
 	assert_string_equal(i.state, "done");
 	assert_int_equal(i.hashes, RANGE);
