@@ -273,6 +273,25 @@ static enum err check_place(const struct receipt *r, struct buf *why)
 	return OK;
 }
 
+/* In the open mesh each node is its own owner (there is nobody who would
+ * certify another); so nobody makes receipts there in another's name. */
+static enum err check_owners(const struct receipt *r, struct buf *why)
+{
+	static const uint8_t open_mesh[] = "hnode mesh"
+					   "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+					   "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+					   "public";
+	uint8_t id[32];
+
+	crypto_generichash(id, 32, open_mesh, sizeof(open_mesh) - 1, NULL, 0);
+	if (memcmp(id, r->mesh_id, 32) != 0 ||
+	    (!memcmp(r->worker, r->worker_owner, 32) &&
+	     !memcmp(r->submitter, r->submitter_owner, 32)))
+		return OK;
+	buf_add_str(why, "owner: in the open mesh each node is its own owner");
+	return ERR_PROTO;
+}
+
 enum err receipt_verify(const struct receipt *r, struct buf *why)
 {
 	struct buf b = {0};
@@ -298,6 +317,8 @@ enum err receipt_verify(const struct receipt *r, struct buf *why)
 	enum err e = same_as_answer(r, why);
 	if (!e)
 		e = check_place(r, why);
+	if (!e)
+		e = check_owners(r, why);
 	if (!e && !node_id_verify((const void *)r->worker, ANSWER_PURPOSE,
 				  &r->answer, 1, r->answer_sig)) {
 		buf_printf(why, "answer_sig: not signed by the worker %s",

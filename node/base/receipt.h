@@ -118,7 +118,8 @@ void receipt_hash(const struct receipt *r, uint8_t out[static 32]);
 
 /*
  * By itself: known version and kind; the fields are those of the text; the
- * worker signed the text and the submitter the receipt. ERR_PROTO (a version
+ * worker signed the text and the submitter the receipt. Whose nodes they are
+ * in a private mesh is the submitter's word alone. ERR_PROTO (a version
  * or kind of a later hnode, a field that does not fit), ERR_DENIED (not
  * signed by the worker), ERR_CRYPTO (not by the submitter: then nobody vouches
  * for anything in it), with a sentence that names the field and both values.

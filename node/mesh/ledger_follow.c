@@ -103,8 +103,13 @@ void ledger_served(struct ledger *l, const struct node_id *submitter,
 	s->credit = r.credit;
 	ledger_run(
 	    l,
-	    "INSERT OR IGNORE INTO served (submitter, owner, job, lease, "
-	    "credit, text, sig, at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
+	    /* A lease that comes again after its replay is forgotten is paid
+	     * once at most; it is owed all the same. */
+	    "INSERT INTO served (submitter, owner, job, lease, credit, text, "
+	    "sig, at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT "
+	    "(submitter, job, lease) DO UPDATE SET credit = excluded.credit + "
+	    "iif(state = 0, credit, 0), text = excluded.text, sig = "
+	    "excluded.sig, at = excluded.at, state = 0",
 	    vals, HN_COUNT(vals), on_served, s);
 out:
 	buf_release(&why);

@@ -133,14 +133,32 @@ void ledger_peer_up(struct ledger *l, const struct node_id *id,
 	l->ops.kick(l->arg);
 }
 
+/* Who came, had no work from us and left leaves nothing behind. */
+static void forget_chain(struct ledger *l, const struct node_id *owner)
+{
+	struct chain *c = ledger_chain(l, owner);
+	const struct follower *f, *tmp;
+
+	HASH_ITER (hh, l->followers, f, tmp)
+		if (node_id_eq(&f->owner, owner))
+			return;
+	if (c->wanted || c->head.seq || c->tip.seq)
+		return;
+	HASH_DEL(l->chains, c);
+	free(c);
+}
+
 void ledger_peer_down(struct ledger *l, const struct node_id *id)
 {
 	struct follower *f = follower_find(l, id);
 
 	if (!f)
 		return;
+	const struct node_id owner = f->owner;
+
 	HASH_DEL(l->followers, f);
 	free(f);
+	forget_chain(l, &owner);
 }
 
 static void ask_back(struct ledger *l, struct follower *f, struct chain *c)

@@ -16,6 +16,7 @@
 #include <sodium.h>
 
 #include "node/base/log.h"
+#include "node/mesh/ledger_impl.h"
 #include "test/support/books.h"
 #include "test/support/ledger_world.h"
 
@@ -450,6 +451,53 @@ static void test_only_our_own_work_is_paid_to_us(void **state)
 	arena_release(&arenas);
 }
 
+/* The same lease again, with more work: counted, although it is never paid. */
+static void test_a_lease_served_again_is_owed(void **state)
+{
+	struct world *w = world_new(&(struct world_options){.seed = 5});
+	const struct node_id *to = world_id(w, 0);
+	const uint8_t sig[SIGN_SIZE] = {0};
+	struct buf b = {0};
+
+	(void)state;
+	world_work(w, 1, "a", 4096);
+	world_run(w, 60000);
+	assert_int_equal(world_count(w, 1, "SELECT state FROM served"), 1);
+	ledger_served(world_ledger(w, 1), to, to, "search",
+		      search_text(&b, "a", 1, 0, 4096 * 1000), sig);
+	world_run(w, 10000);
+	assert_int_equal(ledger_owed(world_ledger(w, 1), to), 1001);
+	check_sums(w, 1);
+	buf_release(&b);
+	world_free(w);
+}
+
+/* Sessions of keys that are made by the thousand. */
+static void test_who_only_came_by_is_forgotten(void **state)
+{
+	struct world *w = world_new(&(struct world_options){.seed = 6});
+	struct ledger *l = world_ledger(w, 0);
+	struct node_id id = {{9}};
+
+	(void)state;
+	world_work(w, 1, "a", 4096);
+	world_run(w, 60000);
+	for (unsigned i = 0; i < 50; i++) {
+		id.b[1] = (uint8_t)i;
+		ledger_peer_up(l, &id, &id);
+		if (i % 2)
+			world_run(w, 1000);
+		ledger_peer_down(l, &id);
+	}
+	world_run(w, 1000);
+	assert_int_equal(HASH_COUNT(l->chains), 1);
+	/* The other one's chain goes on. */
+	world_work(w, 1, "a", 4096);
+	world_run(w, 60000);
+	assert_int_equal(world_count(w, 1, "SELECT max(seq) FROM receipts"), 2);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -461,6 +509,8 @@ int main(void)
 	    cmocka_unit_test(test_a_lie_ends_with_the_point_where_it_is),
 	    cmocka_unit_test(test_a_lease_is_not_paid_twice),
 	    cmocka_unit_test(test_only_our_own_work_is_paid_to_us),
+	    cmocka_unit_test(test_a_lease_served_again_is_owed),
+	    cmocka_unit_test(test_who_only_came_by_is_forgotten),
 	};
 
 	if (sodium_init() < 0)

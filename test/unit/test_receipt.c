@@ -84,6 +84,35 @@ static void test_a_receipt_says_what_the_answer_says(void **state)
 	assert_memory_equal(hash, r.output, 32);
 }
 
+/* In the open mesh there is no owner but the node. */
+static void test_nobody_owes_in_anothers_name(void **state)
+{
+	static const uint8_t no_owner[32];
+	struct chain_head h = {0};
+	struct receipt r = next(&h, 77, 1 << 20), other;
+	crypto_generichash_state s;
+
+	(void)state;
+	r.worker_owner[0] ^= 1;
+	r.submitter_owner[0] ^= 1;
+	other = again(r);
+	assert_int_equal(verify(&other), OK); /* of a private mesh */
+	crypto_generichash_init(&s, NULL, 0, 32);
+	crypto_generichash_update(&s, (const uint8_t *)"hnode mesh", 10);
+	crypto_generichash_update(&s, no_owner, 32);
+	crypto_generichash_update(&s, (const uint8_t *)"public", 6);
+	crypto_generichash_final(&s, r.mesh_id, 32);
+	other = again(r);
+	assert_int_equal(verify(&other), ERR_PROTO);
+	assert_non_null(strstr(buf_str(&why), "owner"));
+	r.worker_owner[0] ^= 1;
+	other = again(r);
+	assert_int_equal(verify(&other), ERR_PROTO);
+	r.submitter_owner[0] ^= 1;
+	other = again(r);
+	assert_int_equal(verify(&other), OK);
+}
+
 static void test_credits_round_up(void **state)
 {
 	struct chain_head h = {0};
@@ -391,6 +420,7 @@ int main(void)
 	static const uint8_t seed[2][32] = {{1}, {2}};
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_a_receipt_says_what_the_answer_says),
+	    cmocka_unit_test(test_nobody_owes_in_anothers_name),
 	    cmocka_unit_test(test_credits_round_up),
 	    cmocka_unit_test(test_digests_are_counted_as_digests),
 	    cmocka_unit_test(test_packed_and_read_again_it_is_the_same),
