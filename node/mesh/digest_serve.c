@@ -19,6 +19,7 @@
 #include <string.h>
 
 #define SERVING_MAX 32 /* leases at once, of all callers: 16 MiB each */
+#define IDLE_MS 5000   /* one that keeps us waiting so long gives way */
 
 struct digest_serving {
 	struct digest_serving *prev, *next;
@@ -31,6 +32,7 @@ struct digest_serving {
 	uint64_t n;
 	struct buf leaves, digests; /* 32 bytes each */
 	bool growing, committed;
+	uint64_t heard_at;     /* loop_ms: its caller did something */
 	struct merkle *inputs; /* once grown */
 	uint8_t sig[SIGN_SIZE];
 };
@@ -168,6 +170,7 @@ static void on_chunk(void *arg, struct rpc_stream *st, const void *msg)
 
 	if (!in)
 		return; /* nothing depends on it */
+	v->heard_at = loop_ms(v->s->m->loop);
 	if (v->committed) {
 		open_places(v, &in->open);
 		return;
@@ -198,6 +201,7 @@ static void on_room(void *arg, struct rpc_stream *st)
 	struct digest_serving *v = arg;
 
 	(void)st;
+	v->heard_at = loop_ms(v->s->m->loop);
 	if (v->inputs && !v->growing && !v->committed)
 		commit(v);
 	else if (!v->growing && !v->committed)
@@ -226,6 +230,24 @@ static void on_recalled(void *arg)
 	buf_release(&why);
 }
 
+/* Leases that are only held, by whoever can open streams, do not keep others
+ * out: the one goes that has kept us waiting longest. True: there is room. */
+static bool make_room(struct service_digest *s)
+{
+	struct digest_serving *v, *idle = NULL;
+
+	DL_FOREACH (s->serving, v) {
+		const bool waits = v->st && !v->growing && !digester_held(v->d);
+
+		if (waits && (!idle || v->heard_at < idle->heard_at))
+			idle = v;
+	}
+	if (!idle || loop_ms(s->m->loop) - idle->heard_at < IDLE_MS)
+		return false;
+	serving_fail(idle, ERR_BUSY, "nothing came for long, others wait");
+	return true;
+}
+
 void serve_digest(struct rpc_stream *st, const void *request, void *arg)
 {
 	const struct hash_digest *q = request;
@@ -237,7 +259,7 @@ void serve_digest(struct rpc_stream *st, const void *request, void *arg)
 	if (!e && (m->stopping || s->stopped)) {
 		buf_add_str(&why, "this node is stopping");
 		e = ERR_GONE;
-	} else if (!e && s->nserving >= SERVING_MAX) {
+	} else if (!e && s->nserving >= SERVING_MAX && !make_room(s)) {
 		buf_add_str(&why, "this node has enough to do");
 		e = ERR_BUSY;
 	}
@@ -252,6 +274,7 @@ void serve_digest(struct rpc_stream *st, const void *request, void *arg)
 
 	v->s = s;
 	v->st = st;
+	v->heard_at = loop_ms(m->loop);
 	v->n = q->end - q->start;
 	memcpy(v->job, q->job, strlen(q->job) + 1);
 	v->answer = (struct digest_answer){.job = v->job,

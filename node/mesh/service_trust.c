@@ -466,6 +466,11 @@ static bool welcome(const struct mesh *m, const struct session *s,
 	       (!m->membership->is_public && peers_know(m->peers, &node));
 }
 
+#define UNWELCOME \
+	"only nodes of one owner, or of one private mesh about a node that " \
+	"is known here, hand evidence over unasked; others are asked by " \
+	"evidence.get"
+
 static void serve_given(struct rpc_stream *st, const struct evidence_given *q,
 			struct mesh *m, const struct session *s)
 {
@@ -474,16 +479,18 @@ static void serve_given(struct rpc_stream *st, const struct evidence_given *q,
 	struct evidence_doc d;
 	struct evidence_row row;
 
+	/* To judge a mebibyte is work; a stranger's is refused unread. */
+	if (s && m->membership->is_public && !service_receipt_ours(m, s)) {
+		rpc_fail(st, ERR_DENIED, UNWELCOME);
+		return;
+	}
 	enum err e = judge(q->doc.p, q->doc.n, &a, &d, &row, &why);
 	if (e) {
 		rpc_fail(st, e, "%s", buf_str(&why));
 	} else if (!memcmp(row.node, identity_id(m->me)->b, 32)) {
 		rpc_fail(st, ERR_INPUT, "that is evidence against this node");
 	} else if (!welcome(m, s, &row)) {
-		rpc_fail(st, ERR_DENIED,
-			 "only nodes of one owner, or of one private mesh "
-			 "about a node that is known here, hand evidence over "
-			 "unasked; others are asked by evidence.get");
+		rpc_fail(st, ERR_DENIED, UNWELCOME);
 	} else {
 		struct answer *ask = answer_new(m, st);
 

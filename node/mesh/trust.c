@@ -55,11 +55,15 @@ static bool pointed_to(struct jobs *j, const struct trust *t)
  * is on disk stays there. */
 static bool forget_one(struct jobs *j)
 {
-	struct trust *t, *next, *victim = NULL;
+	struct trust *t, *next, *victim = NULL, *barred = NULL;
 
 	HASH_ITER (hh, j->trusts.by_id, t, next) {
-		if (t->score.state == SCORE_BARRED || pointed_to(j, t))
+		if (pointed_to(j, t))
 			continue;
+		if (t->score.state == SCORE_BARRED) {
+			barred = barred ? barred : t;
+			continue;
+		}
 		if (!victim)
 			victim = t;
 		if (!score_is_blank(&t->score))
@@ -67,6 +71,10 @@ static bool forget_one(struct jobs *j)
 		victim = t;
 		break;
 	}
+	/* Keys cost nothing: a cheat with very many must not become one whom
+	 * nobody remembers. */
+	if (!victim)
+		victim = barred;
 	if (!victim)
 		return false;
 	HASH_DEL(j->trusts.by_id, victim);

@@ -45,6 +45,32 @@ class BatchTest(MeshTest):
 
 
 class Batch(BatchTest):
+    def test_leases_that_are_only_held_give_way(self):
+        """Four strangers take all the leases that a worker has and send
+        nothing: another's job is done all the same."""
+        class Holder(wire.Worker):
+            held = False
+
+            def _serve(self, stream, payload):
+                super()._serve(stream, payload)
+                for k in range(0 if self.held else 8):
+                    self.open("hash.digest", ["held", k, 0, 1000, 1, 10])
+                self.held = True
+
+        worker = self.worker("--no-dht")
+        node = self.start("--no-dht")
+        holders = [Holder(worker.port, bytes.fromhex(worker.id), CAP, 1, None)
+                   for _ in range(4)]
+        for holder in holders:
+            self.addCleanup(holder.close)
+        until(lambda: all(h.held for h in holders), 10)
+        self.ok(node.cli("dial", worker.address))
+        node.until_peer(worker)
+        path = self.file(b"one\ntwo\n")
+        self.batch(node, path, path + ".out", timeout=30)
+        self.assertEqual(self.read(path + ".out"),
+                         sha256d(b"one") + sha256d(b"two"))
+
     def test_small_files(self):
         node = self.worker("--no-dht")
         cases = {

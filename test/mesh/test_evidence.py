@@ -100,6 +100,11 @@ class Evidence(support.MeshTest):
         self.assertEqual(third.status()["barred"], 1)
         with self.assertRaises(wire.Closed):
             wire.Peer(third.port, bytes.fromhex(third.id), key=cheat.key)
+        # But not of strangers who press it upon it: what they send is not
+        # even read.
+        stranger = wire.Peer(third.port, bytes.fromhex(third.id))
+        self.assertEqual(stranger.call("evidence.put", [b"?" * 1000])[0], 12)
+        stranger.close()
         # And so does one that was given the file.
         fourth = self.start("--no-dht")
         r = self.ok(fourth.cli("evidence", "add", file))

@@ -457,6 +457,25 @@ static void test_none_without_an_interval_or_a_device(void **state)
 	assert_int_equal(d.scans, scans);
 }
 
+/* Very many keys that were proven to cheat do not shield the next one. */
+static void test_one_cheat_too_many_is_remembered(void **state)
+{
+	struct node_id id = peer(200);
+
+	(void)state;
+	for (uint32_t i = 0; i <= TRUST_MAX; i++) {
+		put_be32(id.b, i);
+		jobs_bar(d.jobs, &id, "proof from elsewhere", d.now);
+		/* As if on disk by now. */
+		struct evidence_total total;
+		struct node_id who;
+		struct score s;
+
+		assert_true(jobs_scored_next(d.jobs, &who, &s, &total));
+		assert_true(jobs_barred(d.jobs, &id));
+	}
+}
+
 static void test_bars_pardons_and_scores_from_elsewhere(void **state)
 {
 	const struct node_id id = peer(1), other = peer(2);
@@ -513,6 +532,7 @@ int main(void)
 	    TEST(test_one_that_leaves_is_forgotten),
 	    TEST(test_many_peers_are_asked_one_after_the_other),
 	    TEST(test_none_without_an_interval_or_a_device),
+	    TEST(test_one_cheat_too_many_is_remembered),
 	    TEST(test_bars_pardons_and_scores_from_elsewhere),
 	};
 
