@@ -606,11 +606,13 @@ static bool behind_a_head(struct config *c, struct arena *a, struct buf *why)
 	static const struct opt offer = {.type = OPT_TEXTS,
 					 .offset = AT(offer)};
 
-	if (c->bootstrap.n || c->advertise.n) {
+	if (c->bootstrap.n || c->advertise.n || c->site) {
 		buf_printf(why,
 			   "--behind: nobody finds this node but its head; "
 			   "leave out --%s",
-			   c->bootstrap.n ? "bootstrap" : "advertise");
+			   c->bootstrap.n   ? "bootstrap"
+			   : c->advertise.n ? "advertise"
+					    : "site");
 		return false;
 	}
 	c->listen = c->lan = c->dht = false;
@@ -623,6 +625,11 @@ enum err config_finish(struct config *c, struct arena *a, struct buf *why)
 
 	if (c->behind && !behind_a_head(c, a, why))
 		return ERR_CONFIG;
+	if (c->site_nodes.n && !c->site) {
+		buf_add_str(why, "--site-node without --site: name the site "
+				 "that it is behind with --site NAME");
+		return ERR_CONFIG;
+	}
 	if (c->advertise_only && !c->advertise.n) {
 		buf_add_str(why, "--advertise-only without --advertise would "
 				 "announce nothing: name an address with "

@@ -216,13 +216,16 @@ static bool make_way(struct hub *h)
 	return false;
 }
 
-static unsigned bucket_of(const struct session *s)
+/* Of an IPv6 address the network: whoever has one has all of its 2^64. Keyed,
+ * so that nobody chooses whose bucket he shares. */
+unsigned hub_bucket(const struct hub *h, const uint8_t ip[static 16])
 {
-	uint8_t h = 0;
+	static const uint8_t v4[12] = {[10] = 0xff, 0xff};
+	uint8_t out[8];
 
-	for (size_t i = 0; i < sizeof(s->address.ip); i++)
-		h = (uint8_t)(h * 31 + s->address.ip[i]);
-	return h;
+	crypto_shorthash(out, ip, memcmp(ip, v4, sizeof(v4)) ? 8 : 16,
+			 h->puzzles.key);
+	return out[0];
 }
 
 static bool is_guest(const struct session *s)
@@ -239,9 +242,9 @@ static bool make_room(struct hub *h)
 	struct session *s, *oldest = NULL;
 
 	DL_FOREACH (h->sessions, s)
-		count[bucket_of(s)] += is_guest(s);
+		count[hub_bucket(h, s->address.ip)] += is_guest(s);
 	DL_FOREACH (h->sessions, s) {
-		const unsigned n = count[bucket_of(s)];
+		const unsigned n = count[hub_bucket(h, s->address.ip)];
 
 		if (!is_guest(s) || s->outstanding || n < 2 || n < most)
 			continue;

@@ -159,6 +159,8 @@ void hub_freed(struct hub *h);
 void hub_dial_up(struct session *s);
 /* So many come that each has to solve a puzzle first. */
 bool hub_is_busy(const struct hub *h);
+/* Where sessions from one place are counted together; below 256. */
+unsigned hub_bucket(const struct hub *h, const uint8_t ip[static 16]);
 /* Dialler: what it was asked and has not answered yet in this dial. False: it
  * was asked too often, or too much. */
 bool hub_dial_puzzle(struct session *s, const struct puzzle *p);

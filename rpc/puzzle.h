@@ -15,7 +15,7 @@
 #define PUZZLE_SEED 16
 #define PUZZLE_ANSWER (PUZZLE_SEED + 8) /* seed, number big-endian */
 #define PUZZLE_BITS 14			/* about 3 ms of one core */
-#define PUZZLE_BITS_MAX 20 /* more are not worked on: some 200 ms */
+#define PUZZLE_BITS_MAX 16 /* more are not worked on: the loop waits */
 #define PUZZLE_LIFE_S 60   /* a seed is good in its minute and the next */
 #define PUZZLE_USED 512	   /* answers remembered, so that each works once */
 

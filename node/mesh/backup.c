@@ -524,6 +524,15 @@ static void let_go(struct held *h, const char *text)
 	service_job_resume(m);
 }
 
+static void not_given(const struct held *h, const char *text)
+{
+	static struct log_gate gate;
+
+	log_every(&gate, 10000, LOG_INFO, "work",
+		  "job %s cannot be given back yet: %s", h->job,
+		  log_quote(text));
+}
+
 static void on_handed(void *arg, struct rpc_stream *st, enum err e,
 		      const void *reply, const char *text)
 {
@@ -551,8 +560,7 @@ static void on_handed(void *arg, struct rpc_stream *st, enum err e,
 			 node_str(&h->submitter), h->job);
 		held_drop(h);
 	} else {
-		log_info("work", "job %s cannot be given back yet: %s", h->job,
-			 log_quote(text ? text : err_str(e)));
+		not_given(h, text ? text : err_str(e));
 		h->retry_ms = now_of(b) + RETRY_MS;
 	}
 }
@@ -576,6 +584,8 @@ static void held_give(struct held *h, struct session *s)
 			     NULL);
 		h->giving = !e;
 		h->retry_ms = e ? now_of(h->all) + RETRY_MS : 0;
+		if (e)
+			not_given(h, err_str(e));
 	}
 	buf_release(&saved);
 }

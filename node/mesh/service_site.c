@@ -23,6 +23,7 @@
 #define SITE_CAP "hash/sha256d"
 #define SITE_JOB "site-" /* what parts are called, with our boot id */
 #define INSIDERS_MAX 1024
+#define RATE_MAX UINT64_C(1000000000000000) /* 1 PH/s: their sum fits */
 #define DIAL_MS 10000
 #define AGAIN_MS 1000 /* until the head is dialled again */
 #define TELL_MS 1000  /* what we offer is looked at so often */
@@ -550,7 +551,7 @@ static void on_insider_offer(void *arg, struct rpc_stream *st, const void *msg)
 	i->here = here;
 	i->cap = (struct cap_info){0};
 	if (here) {
-		i->cap.rate = c->rate;
+		i->cap.rate = c->rate < RATE_MAX ? c->rate : RATE_MAX;
 		i->cap.slots =
 		    c->slots > SITE_SLOTS_MAX ? SITE_SLOTS_MAX : c->slots;
 		i->cap.devices = c->devices > 1024 ? 1024 : c->devices;

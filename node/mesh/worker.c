@@ -13,6 +13,8 @@
 #define WINDOW_MS 200	      /* a shorter one says little */
 #define ANNOUNCED_MS 50.0     /* what an announced rate weighs */
 
+#define RATE_MAX UINT64_C(1000000000000000) /* that is announced: 1 PH/s */
+
 #define BACKOFF_DOUBLINGS 4
 
 #define PATIENCE_MS 5000
@@ -185,7 +187,8 @@ void worker_announce(struct worker *w, uint64_t rate, uint64_t now)
 {
 	if (w->measured || !rate)
 		return;
-	w->rate = (double)rate;
+	/* Its own word, summed up over a pool. */
+	w->rate = (double)(rate < RATE_MAX ? rate : RATE_MAX);
 	w->seen_ms = ANNOUNCED_MS;
 	worker_file(w, now);
 }

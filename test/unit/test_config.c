@@ -207,6 +207,27 @@ static void test_nothing_to_announce_is_said(void **state)
 	made_free(m);
 }
 
+static void test_a_site_needs_a_name_and_a_port(void **state)
+{
+	static char id[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+			   "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+	char *argv[] = {"--site-node", id,	   "--site",
+			"garage",      "--behind", "id@192.0.2.1:7"};
+	struct made *m = make(2, argv);
+
+	(void)state;
+	assert_int_equal(m->e, ERR_CONFIG);
+	assert_non_null(strstr(buf_str(&m->why), "--site NAME"));
+	made_free(m);
+	m = make(4, argv);
+	assert_int_equal(m->e, OK);
+	made_free(m);
+	m = make(6, argv);
+	assert_int_equal(m->e, ERR_CONFIG);
+	assert_non_null(strstr(buf_str(&m->why), "leave out --site"));
+	made_free(m);
+}
+
 static void test_addresses(void **state)
 {
 	static const char *const good[] = {"192.0.2.1:7450", "[::1]:1",
@@ -298,6 +319,7 @@ int main(void)
 	    cmocka_unit_test_setup(test_malformed_values, setup),
 	    cmocka_unit_test_setup(test_a_clock_that_is_off, setup),
 	    cmocka_unit_test_setup(test_nothing_to_announce_is_said, setup),
+	    cmocka_unit_test_setup(test_a_site_needs_a_name_and_a_port, setup),
 	    cmocka_unit_test_setup(test_addresses, setup),
 	    cmocka_unit_test_setup(test_where_the_files_are, setup),
 	    cmocka_unit_test_setup(test_every_row_is_whole, setup),

@@ -738,7 +738,7 @@ static void test_under_attack_a_puzzle_is_asked(void **state)
 
 static void test_a_puzzle_too_hard_is_left_alone(void **state)
 {
-	static const char hard[] = "\xff\xffHNOD\3\0\1\1\25AAAABBBBCCCCDDDD";
+	static const char hard[] = "\xff\xffHNOD\3\0\1\1\21AAAABBBBCCCCDDDD";
 	struct dialling d;
 	(void)state;
 
@@ -767,6 +767,25 @@ static void test_a_full_node_lets_the_idle_one_go(void **state)
 	assert_int_equal(dial(&d, v, z), OK);
 	assert_int_equal(hub_counters(z->hub)->evicted, 1);
 	hnode_free(v);
+}
+
+/* Else one that has a network, as everybody with IPv6, is as many. */
+static void test_a_network_is_one_place(void **state)
+{
+	uint8_t ip[16] = {0x20, 1, 0xd, 0xb8}, v4[16] = {[10] = 0xff, 0xff, 10};
+	bool differ = false;
+	(void)state;
+
+	start_both();
+	const unsigned v6 = hub_bucket(z->hub, ip),
+		       first = hub_bucket(z->hub, v4);
+
+	for (uint8_t i = 1; i; i++) {
+		ip[8 + i % 8] = v4[15] = i;
+		assert_int_equal(hub_bucket(z->hub, ip), v6);
+		differ |= hub_bucket(z->hub, v4) != first;
+	}
+	assert_true(differ);
 }
 
 static void test_strangers_sessions_are_bounded(void **state)
@@ -874,6 +893,7 @@ int main(void)
 	    T(test_under_attack_a_puzzle_is_asked),
 	    T(test_a_puzzle_too_hard_is_left_alone),
 	    T(test_a_full_node_lets_the_idle_one_go),
+	    T(test_a_network_is_one_place),
 	    T(test_strangers_sessions_are_bounded),
 	    T(test_dial_of_a_session_closed_in_up_ends_at_once),
 	    T(test_dial_that_nobody_answers),

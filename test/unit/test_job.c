@@ -1013,11 +1013,26 @@ static void test_snapshot_survives_the_wire(void **state)
 	arena_release(&a);
 }
 
+static void test_a_boast_is_cut(void **state)
+{
+	struct desk *d = *state;
+	const struct search_spec s = spec_of(0, 1000000, 0);
+	const struct node_id id = node(1);
+	char job[JOB_ID_SIZE];
+	struct job_view v;
+
+	join(d, 1, UINT64_MAX);
+	submit(d, &s, job);
+	assert_int_equal(jobs_view(d->jobs, job, &id, d->now, &v), OK);
+	assert_true(v.c.rate <= 1e15); /* thousands of them fit 64 bits */
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 	    T(test_known_block_is_found),
+	    T(test_a_boast_is_cut),
 	    T(test_all_hits_are_found_in_order),
 	    T(test_empty_range_says_so),
 	    T(test_invented_share_is_proof),
