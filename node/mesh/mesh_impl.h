@@ -191,6 +191,8 @@ void service_receipt_load(struct mesh *m, void (*done)(void *arg, enum err e,
 						       const char *text));
 void service_receipt_up(struct mesh *m, struct session *s);
 void service_receipt_down(struct mesh *m, struct session *s);
+/* Whose node that is, by the certificate that it showed; its own without. */
+void service_receipt_owner(const struct session *s, struct node_id *out);
 /* Is that a node of our owner? A node without an owner has no other. */
 bool service_receipt_ours(const struct mesh *m, const struct session *s);
 /* May this caller have this lease worked on? Asked once, last of all: what it

@@ -355,8 +355,13 @@ void service_job_worker(struct mesh *m, const struct cap_info *cap,
 				 .region = cap->region,
 				 .hardware = cap->hardware};
 
+	const struct session *session = hub_find(rpc_hub(m->rpc), id);
+
 	if (!m->jobs)
 		return;
+	/* Two of one owner do not check each other. */
+	if (session)
+		service_receipt_owner(session, &w.owner);
 	jobs_worker(m->jobs, cap->name, &w, loop_ms(m->loop));
 	service_job_kick(m);
 }

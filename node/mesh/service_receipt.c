@@ -38,7 +38,7 @@ static void owner_of_cert(struct bytes cert, const struct node_id *id,
 	arena_release(&a);
 }
 
-static void owner_of(const struct session *s, struct node_id *out)
+void service_receipt_owner(const struct session *s, struct node_id *out)
 {
 	owner_of_cert(session_hello(s)->cert, session_peer(s), out);
 }
@@ -60,7 +60,7 @@ bool service_receipt_ours(const struct mesh *m, const struct session *s)
 	struct node_id ours, theirs;
 
 	owner_of_cert(cert, identity_id(m->me), &ours);
-	owner_of(s, &theirs);
+	service_receipt_owner(s, &theirs);
 	return node_id_eq(&ours, &theirs);
 }
 
@@ -192,7 +192,7 @@ static void serve_put(struct rpc_stream *st, const void *request, void *arg)
 	const struct session *s = rpc_stream_session(st);
 
 	know_ourselves(m);
-	owner_of(s, &owner);
+	service_receipt_owner(s, &owner);
 	ledger_on_put(m->ledger, session_peer(s), &owner, request,
 		      served_call(st));
 }
@@ -207,7 +207,7 @@ static void serve_since(struct rpc_stream *st, const void *request, void *arg)
 	const struct session *s = rpc_stream_session(st);
 
 	know_ourselves(m);
-	owner_of(s, &owner);
+	service_receipt_owner(s, &owner);
 	ledger_on_since(m->ledger, session_peer(s), &owner, request,
 			served_call(st));
 }
@@ -263,7 +263,7 @@ void service_receipt_up(struct mesh *m, struct session *s)
 				    session_kind(s) != SESSION_OLD_KEY))
 		return;
 	know_ourselves(m);
-	owner_of(s, &owner);
+	service_receipt_owner(s, &owner);
 	ledger_peer_up(m->ledger, session_peer(s), &owner);
 }
 
@@ -287,7 +287,7 @@ bool service_receipt_admit(struct mesh *m, struct rpc_stream *st,
 
 	if (session_kind(s) == SESSION_CONTROL)
 		return true;
-	owner_of(s, &owner);
+	service_receipt_owner(s, &owner);
 	if (limit && !ledger_ours(m->ledger, &owner) &&
 	    ledger_owed(m->ledger, &owner) >= limit) {
 		rpc_fail(st, ERR_BUSY,
@@ -316,7 +316,7 @@ void service_receipt_served(struct mesh *m, struct rpc_stream *st,
 
 	if (!s || session_kind(s) == SESSION_CONTROL)
 		return;
-	owner_of(s, &owner);
+	service_receipt_owner(s, &owner);
 	ledger_served(m->ledger, session_peer(s), &owner, kind, text, sig);
 }
 
@@ -326,7 +326,7 @@ void service_receipt_answered(struct mesh *m, struct ledger_answer *a)
 
 	a->owner = a->worker;
 	if (s)
-		owner_of(s, &a->owner);
+		service_receipt_owner(s, &a->owner);
 	ledger_answered(m->ledger, a);
 }
 
