@@ -469,7 +469,7 @@ static int run_watch(struct cli *c)
 
 const struct verb verb_lab_watch = {
     .name = "lab watch",
-    .summary = "the nodes of the lab and what is wrong with them",
+    .summary = "its nodes, and what is wrong with them",
     .more = "On a terminal the table is drawn anew each second, elsewhere "
 	    "printed every two; with --json one object a time. Ctrl-C, or the "
 	    "lab's end, ends it. A killed node has no row of its own to give; "

@@ -383,7 +383,7 @@ static int run_up(struct cli *c)
 const struct verb verb_lab_up = {
     .name = "lab up",
     .args = "[-- NODE-OPTIONS...]",
-    .summary = "a mesh of real nodes on this machine, to try and to break",
+    .summary = "a mesh of real nodes here, to try and to break",
     .more = "Nodes stand on loopback behind a relay that loses and delays what "
 	    "they say, or with --nat in network namespaces of their own. Loss "
 	    "delays a TCP connection by a round trip. A cone router keeps "

@@ -469,7 +469,7 @@ static int run_offer(struct cli *c)
 const struct verb verb_offer = {
     .name = "offer",
     .args = "[CAP [--stop]]",
-    .summary = "what this machine does for others, and how much of it",
+    .summary = "what this machine does for others, how much",
     .more = "Nothing is offered unless asked. CAP is hash/sha256d: searches "
 	    "and batches of\ndigests, single SHA-256 too. Limits hold for all "
 	    "that others get of this\nmachine, not for its own jobs; those "

@@ -203,7 +203,7 @@ static int run_receipt_list(struct cli *c)
 
 const struct verb verb_receipt_list = {
     .name = "receipt list",
-    .summary = "receipts for work done here and for others' work",
+    .summary = "receipts for work done, here and elsewhere",
     .more = "Needs no running node. With --json one receipt a line, which "
 	    "`hnode receipt\nverify` and hnode-audit read.",
     .example = "hnode receipt list --limit 10",
@@ -346,7 +346,7 @@ static int run_receipt_show(struct cli *c)
 const struct verb verb_receipt_show = {
     .name = "receipt show",
     .args = "N...",
-    .summary = "all that receipts say, by their number in the list",
+    .summary = "all that receipts say, by number in the list",
     .more = "Needs no running node. With --json as `hnode receipt verify` "
 	    "reads them.",
     .example = "hnode receipt show 12\n"

@@ -290,7 +290,7 @@ static int run_pardon(struct cli *c)
 const struct verb verb_pardon = {
     .name = "pardon",
     .args = "PEER",
-    .summary = "let a barred or quarantined peer back, on probation",
+    .summary = "let a barred or quarantined peer back",
     .more = "A peer that was proven to cheat never comes back by itself. The "
 	    "evidence is kept.",
     .example = "hnode pardon fox-amber-7d21",

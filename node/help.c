@@ -6,6 +6,7 @@
 #include "node/out.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define FLAG_COLUMN 26
@@ -92,6 +93,22 @@ static void synopsis(const struct verb *v, struct buf *b)
 		buf_printf(b, " %s", v->args);
 }
 
+/* Its own line ends stay; what is longer than a line is wrapped. */
+static void put_more(const char *text)
+{
+	while (*text) {
+		const size_t n = strcspn(text, "\n");
+		char *line = xstrndup(text, n);
+		struct buf b = {0};
+
+		out_wrap(&b, line, 0);
+		out("%s\n", buf_str(&b));
+		buf_release(&b);
+		free(line);
+		text += n + (text[n] == '\n');
+	}
+}
+
 void help_verb(const struct verb *v)
 {
 	struct buf b = {0};
@@ -102,7 +119,7 @@ void help_verb(const struct verb *v)
 	out("%s%s\n\n", buf_str(&b), v->nopts || v->node ? " [OPTION]..." : "");
 	out("%s\n", v->summary);
 	if (v->more)
-		out("%s\n", v->more);
+		put_more(v->more);
 	if (v->nopts || v->node) {
 		out("\nOptions:\n");
 		print_opts(v->opts, v->nopts);

@@ -348,6 +348,11 @@ void check_note(const struct check_report *r, struct buf *out)
 				 "the number of shares proves their work");
 		return;
 	}
+	if (check_fraction(r) >= 1) {
+		buf_add_str(out, "; all of it was scanned again here, so the "
+				 "result is this node's own");
+		return;
+	}
 	buf_printf(out,
 		   "; a peer that skipped x stays unseen with probability at "
 		   "most (1-0.22x)^s, s = %" PRIu64

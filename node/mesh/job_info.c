@@ -224,6 +224,9 @@ static void info_checks(const struct check_report *r, struct job_info *out)
 	out->unseen_10 = r->unseen_10;
 	out->unseen_50 = r->unseen_50;
 	out->winner_seen = 1 - unseen_winner(check_fraction(r));
+	/* Nothing rests on their word. */
+	if (check_fraction(r) >= 1)
+		out->unseen_1 = out->unseen_10 = out->unseen_50 = 0;
 }
 
 /* Of a kind without shares: pieces are single hashes. */

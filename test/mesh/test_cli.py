@@ -16,7 +16,8 @@ from support import (BIN, CAP, HEADER, NONCE, TOP, MeshTest, clean_env, main,
 WANTED = """status id offer join leave|topic id|invite|mesh rekey|owner show
 owner export|owner import|peers find dial ping info call|submit search|jobs
 job show|job watch|job cancel|db check|db backup|hash|bench hash|bench rpc|version"""
-PAIRS = ("topic", "mesh", "owner", "submit", "job", "db", "bench")
+PAIRS = ("topic", "mesh", "owner", "submit", "job", "db", "bench", "receipt",
+         "evidence", "lab")
 
 
 def wanted():
