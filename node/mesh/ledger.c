@@ -20,6 +20,7 @@
 #define RETRY_MS 1000
 #define POSTPONE_MS 60000 /* answers for an owner that is not here */
 #define TIDY_MS (UINT64_C(3600) * 1000)
+#define TIDY_ROWS 4096 /* that peers made us write: not in an hour's time */
 #define SEEN_MS (UINT64_C(3600) * 1000)
 #define SEEN_MAX 8192
 #define ACCOUNTS_MAX 5000
@@ -166,6 +167,14 @@ void receipt_write(struct ledger *l, enum ledger_side side,
 	buf_release(&body);
 }
 
+void ledger_wrote(struct ledger *l)
+{
+	if (++l->written < TIDY_ROWS)
+		return;
+	l->tidy_at = 0;
+	l->ops.kick(l->arg);
+}
+
 void dispute(struct ledger *l, const uint8_t chain[static 32], uint64_t seq,
 	     const uint8_t ours[static 32], const uint8_t theirs[static 32],
 	     const struct node_id *peer, const char *what)
@@ -178,6 +187,7 @@ void dispute(struct ledger *l, const uint8_t chain[static 32], uint64_t seq,
 	static struct log_gate gate;
 
 	l->counters.disputes++;
+	ledger_wrote(l);
 	log_every(&gate, 1000, LOG_WARN, "credit",
 		  "receipts: no agreement with %s about number %" PRIu64
 		  " of chain %.16s: %s; ours %.16s, theirs %.16s; see `hnode "
@@ -610,6 +620,7 @@ static void tidy(struct ledger *l, uint64_t now)
 	const struct store_val disputes = STORE_I(LEDGER_KEPT_DISPUTES);
 
 	l->tidy_at = now + TIDY_MS;
+	l->written = 0;
 	ledger_run(
 	    l,
 	    "DELETE FROM answers WHERE state <> 0 AND (at < ? OR n <= (SELECT "

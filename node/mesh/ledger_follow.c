@@ -101,6 +101,7 @@ void ledger_served(struct ledger *l, const struct node_id *submitter,
 	s->l = l;
 	s->owner = *owner;
 	s->credit = r.credit;
+	ledger_wrote(l);
 	ledger_run(
 	    l,
 	    /* A lease that comes again after its replay is forgotten is paid
@@ -224,6 +225,7 @@ static void on_written(const struct store_result *r, void *arg)
 		account_of(l, (const void *)p->q.submitter_owner)->earned +=
 		    p->head.total - before;
 		l->counters.earned++;
+		ledger_wrote(l);
 		paid(l, w->r);
 	} else if (r->err == ERR_EXISTS && !p->reply.wrong_seq) {
 		put_dispute(p, w->r, (const uint8_t[32]){0},

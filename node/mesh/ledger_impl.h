@@ -58,6 +58,7 @@ struct ledger {
 	bool fetching, stale;
 	unsigned writing;
 	uint64_t tidy_at;
+	unsigned written; /* rows since then */
 
 	/* loading */
 	ledger_seen_fn seen;
@@ -94,6 +95,8 @@ uint64_t follow_up(struct ledger *l, struct follower *f, uint64_t now);
 
 /* --- both sides --- */
 
+/* A row that a peer made us write. */
+void ledger_wrote(struct ledger *l);
 struct account *account_of(struct ledger *l, const struct node_id *owner);
 uint64_t ledger_now(const struct ledger *l);
 

@@ -498,6 +498,27 @@ static void test_who_only_came_by_is_forgotten(void **state)
 	world_free(w);
 }
 
+/* Peers that disagree all day fill no disk: not even for an hour. */
+static void test_a_flood_of_disputes_is_swept(void **state)
+{
+	struct world *w = world_new(&(struct world_options){.seed = 7});
+	struct ledger *l = world_ledger(w, 0);
+	const uint8_t hash[32] = {0};
+
+	(void)state;
+	world_run(w, 1000);
+	for (unsigned i = 0; i < 9000; i++) {
+		dispute(l, hash, i + 1, hash, hash, world_id(w, 1), "made up");
+		if (i % 50 == 0)
+			world_run(w, 2000);
+	}
+	world_run(w, 2000);
+	assert_true(world_count(w, 0, "SELECT count(*) FROM disputes") < 5200);
+	assert_int_equal(world_count(w, 0, "SELECT max(seq) FROM disputes"),
+			 9000);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -511,6 +532,7 @@ int main(void)
 	    cmocka_unit_test(test_only_our_own_work_is_paid_to_us),
 	    cmocka_unit_test(test_a_lease_served_again_is_owed),
 	    cmocka_unit_test(test_who_only_came_by_is_forgotten),
+	    cmocka_unit_test(test_a_flood_of_disputes_is_swept),
 	};
 
 	if (sodium_init() < 0)
