@@ -62,6 +62,7 @@ struct config {
 	const char *site, *behind;
 	struct strs site_nodes;
 	const char *log, *log_format, *clock_offset;
+	const char *cheat; /* hnode-cheat (node/mesh/cheat.h); else NULL */
 
 	uint8_t from[CONFIG_ROWS]; /* enum opt_from, by row */
 	struct strs unknown; /* HNODE_* variables that mean nothing to us */

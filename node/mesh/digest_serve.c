@@ -6,6 +6,7 @@
  * pool, the roots signed, and the places that the caller then draws opened.
  */
 #include "node/base/buf.h"
+#include "node/mesh/cheat.h"
 #include "node/mesh/digest_look.h"
 #include "node/mesh/digester.h"
 #include "node/mesh/lender.h"
@@ -65,13 +66,14 @@ static void serving_fail(struct digest_serving *v, enum err e, const char *text)
 static bool on_digests(void *arg, const struct digests *d)
 {
 	struct digest_serving *v = arg;
+	const uint8_t(*digests)[32] = cheat_digests(d->digests, d->n);
 	const struct digest_out out = {.first = v->answer.start + d->first,
-				       .digests = {d->digests[0], d->n * 32}};
+				       .digests = {digests[0], d->n * 32}};
 
 	if (rpc_send(v->st, &out))
 		return false;
 	buf_add(&v->leaves, d->leaves, d->n * 32);
-	buf_add(&v->digests, d->digests, d->n * 32);
+	buf_add(&v->digests, digests, d->n * 32);
 	rpc_hold(v->st, d->held > DIGESTER_HELD);
 	return true;
 }

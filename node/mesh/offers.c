@@ -4,6 +4,7 @@
 
 #include "asic/asic.h"
 #include "node/base/log.h"
+#include "node/mesh/cheat.h"
 #include "node/mesh/lender.h"
 #include "node/mesh/lending.h"
 #include "node/mesh/peers.h"
@@ -397,7 +398,7 @@ void offers_list(const struct offers *o, struct arena *a, struct list *out)
 			continue;
 		rows[n++] = (struct cap_info){
 		    .name = text_of(a, f->what->cap),
-		    .rate = f->lent,
+		    .rate = cheat_rate(f->lent),
 		    .free = free_share(o),
 		    .devices = 1 + behind.devices,
 		    .slots = slots_of(o) + behind.slots,

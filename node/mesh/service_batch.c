@@ -12,6 +12,7 @@
  */
 #include "node/mesh/mesh_impl.h"
 
+#include "node/mesh/cheat.h"
 #include "node/mesh/digester.h"
 #include "node/mesh/lender.h"
 #include "node/mesh/lending.h"
@@ -48,8 +49,9 @@ static void batch_fail(struct batch *b, enum err e, const char *text)
 static bool on_digests(void *arg, const struct digests *d)
 {
 	struct batch *b = arg;
-	struct batch_out out = {.first = d->first,
-				.digests = {d->digests[0], d->n * 32}};
+	struct batch_out out = {
+	    .first = d->first,
+	    .digests = {cheat_digests(d->digests, d->n)[0], d->n * 32}};
 
 	if (rpc_send(b->st, &out))
 		return false;

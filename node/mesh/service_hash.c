@@ -19,6 +19,7 @@
 #include "asic/asic.h"
 #include "node/base/buf.h"
 #include "node/base/log.h"
+#include "node/mesh/cheat.h"
 #include "node/mesh/digest.h"
 #include "node/mesh/job.h"
 #include "node/mesh/ledger.h"
@@ -521,6 +522,7 @@ struct serving {
 	bool recalled;
 	enum err e;
 	uint64_t hashes;
+	struct cheat_hold hold; /* a cheat's */
 };
 
 static void serving_free(struct serving *v)
@@ -530,6 +532,7 @@ static void serving_free(struct serving *v)
 	DL_DELETE(s->serving, v);
 	s->nserving--;
 	lending_end(&v->loan);
+	cheat_hold_release(&v->hold);
 	buf_release(&v->shares);
 	free(v);
 	maybe_stopped(s);
@@ -576,6 +579,8 @@ static void reply(struct serving *v)
 /* Sends what is there, and the end once all is sent. */
 static void serving_push(struct serving *v)
 {
+	if (v->st && cheat_holds(&v->hold))
+		return;
 	while (v->st && (v->shares.n || v->told_below < v->below))
 		if (send_some(v))
 			return; /* room comes, or the end */
@@ -598,6 +603,7 @@ static void on_scan_progress(void *arg, uint64_t below, const uint32_t *shares,
 {
 	struct serving *v = arg;
 
+	shares = cheat_shares(&v->work, v->below, below, shares, &n);
 	v->below = below;
 	answer_add(&v->answer, shares, n);
 	buf_add(&v->shares, shares, n * sizeof(*shares));
@@ -612,6 +618,11 @@ static void on_scan_done(void *arg, enum err e, uint64_t hashes)
 	v->e = e;
 	v->hashes = hashes;
 	serving_push(v);
+}
+
+static void on_hold_over(void *arg)
+{
+	serving_push(arg);
 }
 
 static const struct asic_scan_ops serve_scan_ops = {on_scan_progress,
@@ -724,7 +735,7 @@ static void serve_search(struct rpc_stream *st, const void *request, void *arg)
 		return;
 	}
 	const uint64_t client = work_client(st);
-	if (over_budget(s, client, &w)) {
+	if (cheat_refuses(&w) || over_budget(s, client, &w)) {
 		rpc_fail(
 		    st, ERR_BUSY,
 		    "this node has enough work of yours: at most %u units, "
@@ -757,6 +768,7 @@ static void serve_search(struct rpc_stream *st, const void *request, void *arg)
 		free(v);
 		return;
 	}
+	cheat_hold_init(&v->hold, m->loop, q->expected_ms, on_hold_over, v);
 	DL_APPEND(s->serving, v);
 	s->nserving++;
 	rpc_serve(st, &serve_ops, v);

@@ -169,11 +169,11 @@ class Node(Process):
     """A running hnode."""
 
     def __init__(self, test, flags, dir=None, prefix=(), env=None,
-                 bind="127.0.0.1", port=0):
+                 bind="127.0.0.1", port=0, program=BIN):
         self.test = test
         self.dir = dir or test.new_dir()
         self.prefix = list(prefix)
-        argv = self.prefix + [BIN, "--data-dir", self.dir]
+        argv = self.prefix + [program, "--data-dir", self.dir]
         if bind:
             argv += ["--bind", bind]
         if port is not None:
@@ -274,9 +274,9 @@ class Node(Process):
 
 
 def run(*args, dir=None, prefix=(), input=None, timeout=60, env=None,
-        cwd=None):
+        cwd=None, program=BIN):
     """Runs a client verb to its end."""
-    argv = list(prefix) + [BIN] + list(args)
+    argv = list(prefix) + [program] + list(args)
     if dir:
         argv += ["--data-dir", dir]
     begin = time.monotonic()

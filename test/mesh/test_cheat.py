@@ -5,6 +5,9 @@ The cheat is wire.py, which shares no line with hnode; beside it works one
 honest node. What the job reports is compared with what Python finds in the
 units that the cheat had."""
 
+import hashlib
+import os
+import time
 import unittest
 
 import support
@@ -128,6 +131,102 @@ class Cheat(support.MeshTest):
         self.assertEqual((row["hashes"], honest["hashes"]), (0, n))
         self.assertLess(max(stop - start for start, stop in peer.units),
                         n // 4)
+
+
+CHEAT = os.path.join(os.path.dirname(support.BIN), "hnode-cheat")
+
+
+@unittest.skipUnless(os.path.exists(CHEAT),
+                     "needs hnode-cheat: cmake -DHN_CHEATS=ON")
+class Built(support.MeshTest):
+    """The cheating build: what can be seen of each way in seconds."""
+
+    def meet(self, *ways):
+        self.submitter = self.start("--no-dht")
+        self.honest = self.worker("--no-dht")
+        self.liars = {how: self.worker("--no-dht", "--cheat", how,
+                                       program=CHEAT) for how in ways}
+        nodes = [self.honest, *self.liars.values()]
+        for n in nodes:
+            n.cli("dial", self.submitter.address)
+            self.submitter.until_peer(n)
+
+        def offered():
+            rows = self.submitter.peers()
+            return all(rows[n.id]["offers"] for n in nodes)
+        support.until(offered, 10)
+
+    def solve(self, *more, seconds=SECONDS):
+        """A job with every hit, right whatever happens; each liar's row."""
+        rate = self.rate(self.honest)
+        n = int(min(max(rate * seconds, 1 << 24), 1 << 31))
+        end, _ = self.search(self.submitter, "--range", f"0-{n - 1}",
+                             "--target", TARGET, "--all", *more)
+        self.assertEqual(end["hashes"], n)
+        hits = [h["nonce"] for h in end["hits"]]
+        self.assertEqual(hits, sorted(set(hits)))
+        self.assertEqual(
+            [h for h in hits if h < 400000],
+            wire.shares_of(bytes.fromhex(HEADER), 0, 400000, ZEROS))
+        show = self.submitter.json("job", "show", end["job"], "--by-peer")
+        rows = {r["id"]: r for r in show["by_peer"]}
+        return {how: rows.get(n.id) for how, n in self.liars.items()}
+
+    def caught(self, ways, *more):
+        self.meet(*ways)
+        rows = self.solve(*more)
+        for how, why in ways.items():
+            self.assertEqual(rows[how]["state"], "dropped", (how, rows))
+            self.assertRegex(rows[how]["why"], why)
+            self.assertEqual(rows[how]["hashes"], 0)
+
+    def test_lies_about_shares(self):
+        false = "whose hash has not|did not report"
+        self.caught({"skip=0.25": "did not report|shares where|no share",
+                     "invent": false, "replay": false, "flip=0.02": false})
+
+    def test_winners_withheld_where_all_is_done_twice(self):
+        # Elsewhere it is seen with the chance that the report states.
+        self.meet("withhold")
+        other = self.worker("--no-dht")
+        other.cli("dial", self.submitter.address)
+        self.submitter.until_peer(other)
+        row = self.solve("--replicas", "2", seconds=2)["withhold"]
+        self.assertEqual((row["state"], row["hashes"]), ("dropped", 0), row)
+        self.assertIn("did not report", row["why"])
+
+    def test_who_is_slow_or_picks_holds_nobody_up(self):
+        self.meet("boast", "easy", "stall=3")
+        rows = self.submitter.peers()
+        self.assertGreater(rows[self.liars["boast"].id]["offers"][0]["rate"],
+                           rows[self.honest.id]["offers"][0]["rate"] * 2)
+        begin = time.monotonic()
+        self.solve()
+        self.assertLess(time.monotonic() - begin,
+                        4 * SECONDS * support.SLOW + 10)
+
+    def test_digests_made_up(self):
+        self.meet("invent=0.2")
+        path = self.path("in", "".join(f"{i}\n" for i in range(200000)))
+        out = path + ".out"
+        r = self.submitter.cli("submit", "batch", path, "--out", out,
+                               "--watch", "--json")
+        self.ok(r)
+        with open(out, "rb") as f:
+            for i in range(200000):
+                want = hashlib.sha256(
+                    hashlib.sha256(b"%d" % i).digest()).digest()
+                self.assertEqual(f.read(32), want, i)
+        seen = self.submitter.peers()[self.liars["invent=0.2"].id]
+        self.assertEqual(seen["state"], "dropped", seen)
+
+    def test_a_way_that_is_none(self):
+        r = support.run("--cheat", "fly", dir=self.new_dir(), program=CHEAT)
+        self.assertEqual(r.code, 64)
+        self.assertIn("takes one of skip=0.25 withhold=1", r.err)
+        # The real one knows nothing of it.
+        self.assertEqual(support.run("--cheat", "skip",
+                                     dir=self.new_dir()).code, 64)
 
 
 if __name__ == "__main__":
