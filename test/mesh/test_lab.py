@@ -153,6 +153,22 @@ class Loopback(Lab):
         self.assertEqual(self.fault("heal", "2")[2]["faults"], [])
         self.assertEqual(self.run_at(2, "status").code, 0)
 
+    @unittest.skipUnless(os.path.exists(os.path.join(
+        os.path.dirname(support.BIN), "hnode-cheat")),
+        "needs hnode-cheat: cmake -DHN_CHEATS=ON")
+    def test_a_cheater_is_found_out(self):
+        lab = self.up("--nodes", "3", "--cheaters", "1", "--cheat", "invent")
+        self.assertEqual([n["cheat"] for n in lab["nodes"]],
+                         [None, None, "invent"])
+        n = 1 << 27
+        r = self.run_at(1, "submit", "search", "--header", HEADER, "--range",
+                        f"0-{n - 1}", "--target", TARGET, "--all", "--watch",
+                        "--json")
+        self.whole(json.loads(r.out.strip().split("\n")[-1]), n)
+        rows = json.loads(self.run_at(1, "peers", "--json").out)["peers"]
+        self.assertEqual(sorted(p["state"] for p in rows),
+                         ["dropped", "ok", "ok"])
+
     def test_nothing_is_left_whatever_dies(self):
         lab = self.up("--nodes", "3")
         os.kill(lab["nodes"][1]["pid"], signal.SIGKILL)
@@ -176,6 +192,12 @@ class Loopback(Lab):
         self.lab("up", "--nodes", "65", code=64)
         self.lab("up", "--nodes", "2", "--cheaters", "2", code=64)
         self.lab("up", "--name", "a/b", code=64)
+        bare = self.new_dir()  # without hnode-cheat beside it
+        shutil.copy2(support.BIN, bare)
+        r = support.run("lab", "up", "--cheaters", "1", env=self.env,
+                        program=os.path.join(bare, "hnode"))
+        self.assertEqual(r.code, 78)
+        self.assertIn("HN_CHEATS", r.err)
         self.up("--nodes", "2")
         self.assertIn("no node 3", self.lab("fault", "kill", "3",
                                             code=64).err)

@@ -65,6 +65,17 @@ if(TARGET hnode AND Python3_FOUND)
 	endif()
 endif()
 
+# For test_peers.py: many peers in one process.
+if(TARGET hn_rpc AND TARGET hn_dht)
+	add_executable(load_peers ${CMAKE_SOURCE_DIR}/test/load_peers.c)
+	set_target_properties(load_peers PROPERTIES
+		RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test)
+	target_link_libraries(load_peers PRIVATE hn_rpc hn_dht)
+	if(TARGET hnode AND Python3_FOUND)
+		hn_mesh(peers ALONE LABEL load TIMEOUT 180)
+	endif()
+endif()
+
 # For scripts/bench mesh: the device without a mesh.
 if(TARGET hn_asic)
 	add_executable(bench_scan ${CMAKE_SOURCE_DIR}/test/bench_scan.c)
