@@ -185,6 +185,20 @@ class Loopback(Lab):
         self.nothing_left()
         self.lab("down", code=69)
 
+    def test_the_tutorial_is_true(self):
+        with open(os.path.join(support.TOP, "node/lab/README.md"),
+                  encoding="utf-8") as f:
+            block = f.read().split("```sh\n")[1].split("```")[0]
+        self.addCleanup(self.sweep)
+        for line in block.strip().split("\n"):
+            program, *words = line.split()
+            self.assertEqual(program, "hnode")
+            r = self.ok(support.run(*words, env=self.env))
+            if "search" in words:
+                self.assertIn(str(support.NONCE), self.run_at(
+                    1, "job", "watch", r.out.split()[0]).out)
+        self.nothing_left()
+
     def test_what_cannot_be_is_said(self):
         self.assertIn("lab up", self.lab("watch", code=69).err)
         self.assertIn("lab up", self.lab("run", "1", "peers", code=69).err)
