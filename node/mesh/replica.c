@@ -210,7 +210,9 @@ static struct piece *split(struct piece *p, uint64_t nonces)
 	front->shares = xmemdup(shares, front->n * sizeof(*shares));
 	p->span.a = span.b;
 	p->n -= front->n;
-	memmove(p->shares, p->shares + front->n, p->n * sizeof(*shares));
+	if (p->n) /* else there may be no list at all */
+		memmove(p->shares, p->shares + front->n,
+			p->n * sizeof(*shares));
 	append(p);
 	append(front);
 	return front;
