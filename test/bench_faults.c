@@ -12,6 +12,7 @@
 #include "node/lab/world.h"
 
 #include "node/base/mem.h"
+#include "node/mesh/batch_file.h"
 #include "node/mesh/job_impl.h"
 #include "test/support/shards.h"
 
@@ -46,8 +47,8 @@ struct life {
 	struct world w;
 	struct {
 		char id[JOB_ID_SIZE];
-		unsigned bits;
-		uint64_t key; /* of its header */
+		unsigned bits; /* 0: a batch */
+		uint64_t key;  /* of its header */
 		bool canceled;
 		char *told; /* its last words */
 	} job[JOBS_MAX];
@@ -77,7 +78,18 @@ static double draw_rate(struct world *w)
 	return (4.2 + 40 * world_chance(w)) * MH;
 }
 
-static void submit(struct life *l)
+static struct job_terms draw_terms(struct world *w)
+{
+	struct job_terms t = {.wait_ms = 30000};
+
+	t.check_permille = world_random(w) % 60;
+	if (world_random(w) % 4 == 0)
+		t.wait_ms = world_random(w) % 5000;
+	t.balance = world_random(w) % BALANCE_COUNT;
+	return t;
+}
+
+static void submit_search(struct life *l)
 {
 	struct world *w = &l->w;
 	const uint64_t start = world_random(w) % (NONCES / 2);
@@ -86,13 +98,27 @@ static void submit(struct life *l)
 	struct search_spec s =
 	    world_spec(start, start + length, bits, world_random(w) % 2);
 
-	s.terms.check_permille = world_random(w) % 60;
+	s.terms = draw_terms(w);
 	if (world_random(w) % 4 == 0)
-		s.terms.wait_ms = world_random(w) % 5000;
+		s.terms.replicas = 1 + world_random(w) % 3;
 	put_le32(s.header, (uint32_t)world_random(w));
 	l->job[l->njobs].key = world_key(s.header);
 	l->job[l->njobs].bits = bits;
 	world_submit(w, &s, l->job[l->njobs].id);
+}
+
+static void submit(struct life *l)
+{
+	struct world *w = &l->w;
+
+	if (world_random(w) % 3) {
+		submit_search(l);
+	} else {
+		const struct job_terms t = draw_terms(w);
+
+		world_submit_batch(w, 1 + world_random(w) % 20000, &t,
+				   l->job[l->njobs].id);
+	}
 	l->njobs++;
 }
 
@@ -247,33 +273,35 @@ static bool check_hits(struct life *l, const struct job_info *info,
 	return well;
 }
 
-static bool check_done(struct life *l, const struct job_info *info,
-		       uint64_t key, unsigned bits)
+static bool check_done(struct life *l, size_t at, const struct job_info *info)
 {
 	const struct job_peer *p = info->by_peer.items;
 	const struct world_job *known = world_find(&l->w, info->job);
-	const uint64_t length = info->end - info->start;
+	const unsigned bits = l->job[at].bits;
+	const uint64_t numbers = info->end - info->start;
+	const uint64_t length = numbers * (bits ? 1 : BATCH_BLOCK_INPUTS);
 	uint64_t credited = 0;
 
 	for (size_t i = 0; i < info->by_peer.n; i++)
 		credited += p[i].hashes;
 	if (credited != info->hashes)
 		return fails(
-		    l, "job %s: %" PRIu64 " nonces done, %" PRIu64 " credited",
+		    l, "job %s: %" PRIu64 " hashes done, %" PRIu64 " credited",
 		    info->job, info->hashes, credited);
 	if (info->hashes > length)
 		return fails(l, "job %s: more done than there is", info->job);
 	if (info->all || !info->found) {
 		if (info->hashes != length)
 			return fails(
-			    l, "job %s: %" PRIu64 " of %" PRIu64 " nonces done",
+			    l, "job %s: %" PRIu64 " of %" PRIu64 " hashes done",
 			    info->job, info->hashes, length);
-		if (spans_count(&known->told, info->start, info->end) != length)
+		if (spans_count(&known->told, info->start, info->end) !=
+		    numbers)
 			return fails(l, "job %s: done without a word of it",
 				     info->job);
 	}
 	/* One who kept a hit back may have died unseen. */
-	return l->lied || check_hits(l, info, key, bits);
+	return !bits || l->lied || check_hits(l, info, l->job[at].key, bits);
 }
 
 static bool check_job(struct life *l, size_t i, double *sums)
@@ -288,7 +316,7 @@ static bool check_job(struct life *l, size_t i, double *sums)
 	sums[SUM_JOBS]++;
 	if (!strcmp(info.state, "done")) {
 		sums[SUM_DONE]++;
-		well = check_done(l, &info, l->job[i].key, l->job[i].bits);
+		well = check_done(l, i, &info);
 	} else if (!strcmp(info.state, "failed")) {
 		sums[SUM_FAILED]++;
 		if (!info.error || !info.text || !*info.text)

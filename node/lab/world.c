@@ -4,6 +4,9 @@
 #include "node/mesh/job_impl.h"
 
 #include "node/base/mem.h"
+#include "node/mesh/batch_file.h"
+#include "node/mesh/digest.h"
+#include "node/mesh/kind_batch.h"
 
 #include <utlist.h>
 
@@ -18,6 +21,9 @@
 #define RESEND_US 200000
 #define SAVE_US 1000000
 #define BOAST 10
+#define FINISH_US 5000
+#define LOOK_US 500
+#define RECORD 64
 
 static bool before(const struct world_event *a, const struct world_event *b)
 {
@@ -140,10 +146,6 @@ static enum err op_assign(void *arg, const struct lease *l)
 	struct world *w = arg;
 	const size_t i = index_of(w, &l->worker);
 	struct world_worker *k = &w->w[i];
-	struct scan_work work;
-
-	lease_scan(l, &work);
-	assert(scan_work_check(&work) == OK);
 	if (!k->here)
 		return ERR_GONE;
 	w->assigned++;
@@ -152,11 +154,22 @@ static enum err op_assign(void *arg, const struct lease *l)
 	struct world_task *t = HN_NEW(struct world_task);
 
 	t->id = l->id;
-	t->work = work;
 	t->worker = i;
-	t->hit = get_le32(((const struct search_spec *)l->spec)->target + 28);
 	t->job = world_job_index(w, l->job);
-	t->pos = t->told = work.start;
+	t->weight = 1;
+	if (l->kind->shares) {
+		lease_scan(l, &t->work);
+		t->hit = get_le32(
+		    ((const struct search_spec *)l->spec)->target + 28);
+		assert(scan_work_check(&t->work) == OK);
+	} else {
+		t->work.start = l->span.a;
+		t->work.end = l->span.b;
+		t->digests = true;
+		t->weight = BATCH_BLOCK_INPUTS;
+	}
+	t->pos = t->told = t->work.start;
+	w->messages++;
 	HASH_ADD(hh, w->by_lease, id, sizeof(t->id), t);
 	world_push(w, (struct world_event){.kind = EV_LEASE,
 					   .at = w->now_us + world_way(w, k),
@@ -170,6 +183,7 @@ static void op_revoke(void *arg, uint64_t id)
 	struct world_task *t;
 
 	w->revoked++;
+	w->messages++;
 	HASH_FIND(hh, w->by_lease, &id, sizeof(id), t);
 	if (!t)
 		return; /* its worker is through with it, or dead */
@@ -182,6 +196,7 @@ static void op_revoke(void *arg, uint64_t id)
 static enum err op_rescan(void *arg, uint64_t id, const struct scan_work *work)
 {
 	struct world *w = arg;
+	const uint64_t began = w->clock_ns ? w->clock_ns() : 0;
 	const uint64_t n = work->end - work->start;
 	struct world_event e = {.kind = EV_RESCAN, .id = id};
 
@@ -193,6 +208,8 @@ static enum err op_rescan(void *arg, uint64_t id, const struct scan_work *work)
 	e.shares = world_shares(world_key(work->header), work->start, work->end,
 				(unsigned)work->share_bits, &e.n);
 	world_push(w, e);
+	if (w->clock_ns) /* the device's time */
+		w->spent_ns -= w->clock_ns() - began;
 	return OK;
 }
 
@@ -217,6 +234,41 @@ static void op_bad(void *arg, const struct node_id *id,
 	snprintf(k->why, sizeof(k->why), "%s", why);
 }
 
+/* Hashes. */
+static uint64_t done_in(const struct job *job)
+{
+	if (!job)
+		return 0;
+	return job->book.done.total *
+	       (job->kind->shares ? 1 : BATCH_BLOCK_INPUTS);
+}
+
+uint64_t world_done(const struct world *w)
+{
+	const struct job *job;
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < w->njobs; i++)
+		n += w->job[i].ended ? w->job[i].done : 0;
+	DL_FOREACH (w->jobs->open, job)
+		n += done_in(job);
+	return n;
+}
+
+/* The files are written, in no time to speak of. */
+static void op_finish(void *arg, const char *job, const struct kind *kind,
+		      const void *spec)
+{
+	struct world *w = arg;
+
+	(void)kind;
+	(void)spec;
+	world_push(w, (struct world_event){.kind = EV_FINISHED,
+					   .at = w->now_us + FINISH_US,
+					   .job = world_job_index(w, job),
+					   .from = w->restarts});
+}
+
 static void op_changed(void *arg, const char *job, bool ended)
 {
 	struct world *w = arg;
@@ -232,6 +284,7 @@ static void op_changed(void *arg, const char *job, bool ended)
 		world_break(w, "job %s ended twice", job);
 	known->ended = true;
 	known->ended_us = w->now_us;
+	known->done = done_in(jobs_find(w->jobs, job));
 	w->ended++;
 	w->ended_us = w->now_us;
 }
@@ -243,6 +296,7 @@ static const struct jobs_ops ops = {
     .rescan = op_rescan,
     .rescan_cancel = op_rescan_cancel,
     .peer_bad = op_bad,
+    .finish = op_finish,
     .changed = op_changed,
 };
 
@@ -360,20 +414,44 @@ const struct world_job *world_find(const struct world *w, const char *id)
 	return NULL;
 }
 
+static void submitted(struct world *w, enum err e, struct buf *why,
+		      const char *id)
+{
+	if (e)
+		world_break(w, "a job was refused: %s", buf_str(why));
+	else
+		world_job_index(w, id);
+	buf_release(why);
+	w->next_tick = 0;
+	if (w->durable)
+		world_save(w);
+}
+
+void world_submit_batch(struct world *w, uint64_t blocks,
+			const struct job_terms *terms,
+			char id[static JOB_ID_SIZE])
+{
+	const uint64_t inputs = blocks * BATCH_BLOCK_INPUTS;
+	const struct batch_spec s = {.file = (char *)"/in",
+				     .out = (char *)"/out",
+				     .rounds = 1,
+				     .record = RECORD,
+				     .inputs = inputs,
+				     .blocks = blocks,
+				     .size = inputs * RECORD,
+				     .terms = *terms};
+	struct buf why = {0};
+
+	submitted(w, jobs_submit(w->jobs, &kind_batch, &s, ms(w), &why, id),
+		  &why, id);
+}
+
 void world_submit(struct world *w, const struct search_spec *s,
 		  char id[static JOB_ID_SIZE])
 {
 	struct buf why = {0};
-	const enum err e = jobs_submit_search(w->jobs, s, ms(w), &why, id);
 
-	if (e)
-		world_break(w, "a job was refused: %s", buf_str(&why));
-	else
-		world_job_index(w, id);
-	buf_release(&why);
-	w->next_tick = 0;
-	if (w->durable)
-		world_save(w);
+	submitted(w, jobs_submit_search(w->jobs, s, ms(w), &why, id), &why, id);
 }
 
 static void save_one(const char *id, void *arg)
@@ -462,10 +540,63 @@ static void on_lease(struct world *w, uint64_t id)
 static void on_word(struct world *w, const struct world_event *e)
 {
 	w->words++;
+	w->messages++;
 	if (!w->forgets)
 		spans_add(&w->job[e->job].told, e->from,
 			  e->below > e->from ? e->below : e->from);
 	jobs_progress(w->jobs, e->id, e->below, e->shares, e->n, ms(w));
+}
+
+/* The root is known: places are drawn, and computed again. */
+static void on_answer(struct world *w, struct world_event e)
+{
+	uint64_t want = e.n / DIGEST_CHECK_PER;
+
+	w->words++;
+	w->messages += 3; /* the commitment, the places, their openings */
+	if (want < DIGEST_CHECK_MIN)
+		want = DIGEST_CHECK_MIN < e.n ? DIGEST_CHECK_MIN : e.n;
+	uint32_t *places = xmalloc(want * sizeof(*places));
+
+	digest_draw(e.n, want, op_random, w, places);
+	/* Which ones are bad does not matter, as they were chosen before: the
+	 * first ones. */
+	e.bad = places[0] < e.bad;
+	free(places);
+	w->rescanned += want;
+	e.kind = EV_LOOKED;
+	e.n = want;
+	e.shares = NULL;
+	e.at = w->now_us + LOOK_US;
+	world_push(w, e);
+}
+
+static void on_looked(struct world *w, const struct world_event *e)
+{
+	const uint64_t now = ms(w);
+
+	if (e->bad) {
+		jobs_lie(w->jobs, e->id, "a digest was wrong", now);
+		return;
+	}
+	if (!w->forgets)
+		spans_add(&w->job[e->job].told, e->from, e->below);
+	jobs_checked(w->jobs, e->id, e->n, now);
+	jobs_progress(w->jobs, e->id, e->below, NULL, 0, now);
+	jobs_lease_end(w->jobs, e->id, OK, e->below - e->from, now);
+}
+
+static void on_end(struct world *w, const struct world_event *e)
+{
+	w->words++;
+	w->messages++;
+	jobs_lease_end(w->jobs, e->id, e->err, e->below, ms(w));
+}
+
+static void on_gone(struct world *w, const struct world_worker *k)
+{
+	if (!k->here)
+		jobs_worker_gone(w->jobs, CAP, &k->id, ms(w));
 }
 
 static void happen(struct world *w, struct world_event *e)
@@ -483,14 +614,26 @@ static void happen(struct world *w, struct world_event *e)
 	case EV_WORD:
 		on_word(w, e);
 		break;
+	case EV_HEARD:
+		jobs_heard(w->jobs, e->id, ms(w));
+		break;
+	case EV_ANSWER:
+		on_answer(w, *e);
+		break;
+	case EV_LOOKED:
+		on_looked(w, e);
+		break;
+	case EV_FINISHED:
+		/* Of an earlier start: nobody waits for it. */
+		if (e->from == w->restarts)
+			jobs_finished(w->jobs, w->job[e->job].id, OK, "",
+				      ms(w));
+		break;
 	case EV_END:
-		w->words++;
-		jobs_lease_end(w->jobs, e->id, e->err, e->below, ms(w));
+		on_end(w, e);
 		break;
 	case EV_GONE:
-		if (!w->w[e->worker].here)
-			jobs_worker_gone(w->jobs, CAP, &w->w[e->worker].id,
-					 ms(w));
+		on_gone(w, &w->w[e->worker]);
 		break;
 	case EV_BACK:
 		if (w->w[e->worker].here)
@@ -501,6 +644,31 @@ static void happen(struct world *w, struct world_event *e)
 		break;
 	}
 	free(e->shares);
+}
+
+/* What an event costs the coordinator: those of the workers do not count. */
+static void happen_measured(struct world *w, struct world_event *e)
+{
+	if (e->kind == EV_LEASE || e->kind == EV_REVOKE || e->kind == EV_STEP) {
+		happen(w, e);
+		return;
+	}
+	const uint64_t began = w->clock_ns ? w->clock_ns() : 0;
+
+	w->calls++;
+	happen(w, e);
+	if (w->clock_ns)
+		w->spent_ns += w->clock_ns() - began;
+}
+
+static void run_tick(struct world *w)
+{
+	const uint64_t began = w->clock_ns ? w->clock_ns() : 0;
+
+	w->calls++;
+	w->next_tick = jobs_tick(w->jobs, ms(w));
+	if (w->clock_ns)
+		w->spent_ns += w->clock_ns() - began;
 }
 
 void world_settle(struct world *w)
@@ -532,9 +700,9 @@ void world_run(struct world *w, uint64_t until_us)
 		if (event) {
 			struct world_event e = pop(w);
 
-			happen(w, &e);
+			happen_measured(w, &e);
 		} else {
-			w->next_tick = jobs_tick(w->jobs, ms(w));
+			run_tick(w);
 		}
 		world_settle(w);
 	}

@@ -78,6 +78,8 @@ struct world_job {
 	char id[JOB_ID_SIZE];
 	bool ended;
 	uint64_t ended_us;
+	uint64_t weight;   /* hashes of one number */
+	uint64_t done;	   /* hashes, when it ended */
 	struct spans told; /* what reached the coordinator (durable worlds and
 			    * those that say tell) */
 	struct buf saved;  /* as it stands on the submitter's disk */
@@ -102,7 +104,12 @@ struct world {
 	double announce; /* what newcomers say of their rate, as a factor */
 	bool forgets;	 /* does not keep what was told: large worlds */
 	uint64_t ended, changed, assigned, rescans, rescanned, revoked;
-	uint64_t words; /* that reached the coordinator */
+	uint64_t words;	   /* that reached the coordinator */
+	uint64_t messages; /* both ways, digests and inputs not counted */
+	uint64_t calls;	   /* of the coordinator */
+	/* For measuring: when it is set, what the calls took. */
+	uint64_t (*clock_ns)(void);
+	uint64_t spent_ns;
 	uint64_t most_expected_ms;
 	uint64_t ended_us;
 	struct job_marks marks;
@@ -135,6 +142,12 @@ void world_save(struct world *w);
 void world_restart(struct world *w, uint64_t down_us);
 void world_submit(struct world *w, const struct search_spec *s,
 		  char id[static JOB_ID_SIZE]);
+/* Digests of so many inputs, a block of 1,024 to the number. */
+void world_submit_batch(struct world *w, uint64_t blocks,
+			const struct job_terms *terms,
+			char id[static JOB_ID_SIZE]);
+/* Hashes done in all jobs so far. */
+uint64_t world_done(const struct world *w);
 const struct world_job *world_find(const struct world *w, const char *id);
 /* After a call into w->jobs from outside: what is due goes to the disk, unless
  * the node dies instead. */

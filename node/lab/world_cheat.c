@@ -42,9 +42,10 @@ uint64_t cheat_step_us(const struct world_worker *k)
 
 bool cheat_declines(const struct world_worker *k, const struct world_task *t)
 {
-	const double length = (double)(t->work.end - t->work.start);
+	const double hashes =
+	    (double)((t->work.end - t->work.start) * t->weight);
 
-	return k->lie == LIE_EASY && length > k->rate * k->lie_part;
+	return k->lie == LIE_EASY && hashes > k->rate * k->lie_part;
 }
 
 /* Holes of a sixteenth of a piece of D15, drawn by where they are. */
@@ -161,4 +162,36 @@ void cheat_word(struct world *w, const struct world_task *t,
 	case LIE_STALLS:
 		break;
 	}
+}
+
+uint64_t cheat_digests(struct world *w, const struct world_worker *k,
+		       uint64_t n)
+{
+	double part = k->lie_part;
+
+	switch (k->lie) {
+	case LIE_SKIPS:
+	case LIE_SCATTERED:
+	case LIE_WITHHOLDS:
+	case LIE_INVENTS:
+		break;
+	case LIE_FLIPS:
+		part = -expm1(256 * log1p(-part));
+		break;
+	case LIE_LAZY:
+	case LIE_REPLAYS:
+		return n;
+	case HONEST:
+	case LIE_WINNER:
+	case LIE_REPEATS:
+	case LIE_BEYOND:
+	case LIE_BOASTS:
+	case LIE_EASY:
+	case LIE_STALLS:
+		return 0;
+	}
+	/* The part, and one more as often as the rest demands. */
+	const double want = (double)n * part;
+
+	return (uint64_t)want + (world_chance(w) < want - floor(want));
 }

@@ -16,6 +16,10 @@ enum world_kind {
 	EV_REVOKE,
 	EV_STEP,
 	EV_WORD,
+	EV_HEARD,  /* a part of the digests */
+	EV_ANSWER, /* all of them, and their root */
+	EV_LOOKED, /* those at drawn places were computed again */
+	EV_FINISHED,
 	EV_END,
 	EV_GONE,
 	EV_BACK,
@@ -25,6 +29,7 @@ enum world_kind {
 struct world_event {
 	uint64_t at, order;
 	uint64_t id, below, from;
+	uint64_t bad; /* of n digests */
 	uint32_t *shares;
 	size_t n;
 	uint32_t worker;
@@ -39,7 +44,9 @@ struct world_task {
 	struct scan_work work;
 	size_t worker;
 	uint32_t job;
-	uint32_t hit; /* the highest value of a winner */
+	uint64_t weight; /* hashes of one number */
+	bool digests;	 /* a batch: no shares */
+	uint32_t hit;	 /* the highest value of a winner */
 	bool arrived;
 	bool broken; /* a word of it was lost, so none can follow */
 	uint64_t pos, told;
@@ -67,6 +74,10 @@ bool cheat_declines(const struct world_worker *k, const struct world_task *t);
 /* A true word becomes what it says instead; shares has room for one more. */
 void cheat_word(struct world *w, const struct world_task *t,
 		struct world_event *e);
+
+/* How many digests of so many it makes up. */
+uint64_t cheat_digests(struct world *w, const struct world_worker *k,
+		       uint64_t n);
 
 /* world_worker.c */
 void worker_on_lease(struct world *w, struct world_task *t);

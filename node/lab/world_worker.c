@@ -8,6 +8,12 @@
 
 #include <stdlib.h>
 
+/* In numbers of its range per second. */
+static double pace(const struct world_worker *k, const struct world_task *t)
+{
+	return cheat_speed(k) / (double)t->weight;
+}
+
 static void plan(struct world *w, size_t i)
 {
 	struct world_worker *k = &w->w[i];
@@ -20,7 +26,7 @@ static void plan(struct world *w, size_t i)
 		t->begun_pos = t->pos;
 	}
 	const uint64_t left = t->work.end - t->pos;
-	uint64_t us = (uint64_t)((double)left * 1e6 / cheat_speed(k)) + 1;
+	uint64_t us = (uint64_t)((double)left * 1e6 / pace(k, t)) + 1;
 
 	if (us > cheat_step_us(k))
 		us = cheat_step_us(k);
@@ -55,11 +61,35 @@ static void send(struct world *w, size_t i, struct world_task *t,
 		return;
 	}
 	world_push(w, e);
-	if (world_chance(w) < w->dup) {
+	if (e.kind != EV_ANSWER && world_chance(w) < w->dup) {
 		e.at += world_random(w) % 3000000;
-		e.shares = xmemdup(e.shares, e.n * sizeof(*e.shares));
+		if (e.shares)
+			e.shares = xmemdup(e.shares, e.n * sizeof(*e.shares));
 		world_push(w, e);
 	}
+}
+
+/* A part of the digests; the answer is complete with their root. */
+static void stream(struct world *w, size_t i, struct world_task *t)
+{
+	struct world_worker *k = &w->w[i];
+
+	k->claimed += (t->pos - t->told) * t->weight;
+	t->told = t->pos;
+	if (t->pos < t->work.end)
+		send(w, i, t, (struct world_event){.kind = EV_HEARD});
+}
+
+static void answer(struct world *w, size_t i, struct world_task *t)
+{
+	const uint64_t n = (t->work.end - t->work.start) * t->weight;
+
+	send(w, i, t,
+	     (struct world_event){.kind = EV_ANSWER,
+				  .from = t->work.start,
+				  .below = t->work.end,
+				  .n = n,
+				  .bad = cheat_digests(w, &w->w[i], n)});
 }
 
 static void tell(struct world *w, size_t i, struct world_task *t)
@@ -71,7 +101,7 @@ static void tell(struct world *w, size_t i, struct world_task *t)
 	e.shares = world_shares(world_key(t->work.header), t->told, t->pos,
 				(unsigned)t->work.share_bits, &e.n);
 	cheat_word(w, t, &e);
-	k->claimed += t->pos - t->told;
+	k->claimed += (t->pos - t->told) * t->weight;
 	t->told = t->pos;
 	send(w, i, t, e);
 }
@@ -114,23 +144,29 @@ static void step(struct world *w, size_t i)
 
 	k->stepping = false;
 	const double us = (double)(w->now_us - t->begun_us);
-	uint64_t pos = t->begun_pos + (uint64_t)(us * cheat_speed(k) / 1e6);
+	uint64_t pos = t->begun_pos + (uint64_t)(us * pace(k, t) / 1e6);
 
 	if (pos > t->work.end)
 		pos = t->work.end;
-	k->hashes += pos - t->pos;
+	k->hashes += (pos - t->pos) * t->weight;
 	t->pos = pos;
 	/* A changed rate counts from here. */
 	t->begun_us = w->now_us;
 	t->begun_pos = pos;
-	if (pos > t->told)
+	if (pos > t->told && t->digests)
+		stream(w, i, t);
+	else if (pos > t->told)
 		tell(w, i, t);
 	if (w->fails > 0 && world_chance(w) < w->fails) {
 		give_back(w, i, t, errors[world_random(w) % HN_COUNT(errors)]);
 	} else if (pos == t->work.end) {
-		send(w, i, t,
-		     (struct world_event){
-			 .kind = EV_END, .below = t->work.end - t->work.start});
+		if (t->digests)
+			answer(w, i, t);
+		else
+			send(w, i, t,
+			     (struct world_event){.kind = EV_END,
+						  .below = t->work.end -
+							   t->work.start});
 		world_task_free(w, t);
 	}
 	plan(w, i);
