@@ -36,6 +36,8 @@ extern const struct verb verb_evidence_list, verb_evidence_show,
     verb_evidence_verify, verb_evidence_add, verb_evidence_fetch, verb_pardon;
 /* cli_bench.c */
 extern const struct verb verb_bench_hash, verb_bench_rpc, verb_bench_peer;
+/* cli_sim.c */
+extern const struct verb verb_lab_simulate;
 /* cli_lab.c */
 extern const struct verb verb_lab_up, verb_lab_fault, verb_lab_watch,
     verb_lab_run, verb_lab_down;

@@ -63,6 +63,7 @@ const struct verb *const verbs[] = {
     &verb_lab_watch,
     &verb_lab_run,
     &verb_lab_down,
+    &verb_lab_simulate,
     &verb_version,
     &verb_help,
     NULL,

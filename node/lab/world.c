@@ -284,7 +284,10 @@ static void op_changed(void *arg, const char *job, bool ended)
 		world_break(w, "job %s ended twice", job);
 	known->ended = true;
 	known->ended_us = w->now_us;
-	known->done = done_in(jobs_find(w->jobs, job));
+	const struct job *found = jobs_find(w->jobs, job);
+
+	known->done = done_in(found);
+	w->failed += found && found->state == JOB_FAILED;
 	w->ended++;
 	w->ended_us = w->now_us;
 }
@@ -363,6 +366,7 @@ size_t world_join(struct world *w, double rate, uint64_t lat_us,
 		w->wcap = w->wcap ? w->wcap * 2 : 16;
 		w->w = xrealloc(w->w, w->wcap * sizeof(*w->w));
 	}
+	w->eavesdrops |= lie == LIE_REPLAYS;
 	w->w[i] = (struct world_worker){
 	    .id = id_of(i),
 	    .rate = rate,
@@ -556,13 +560,15 @@ static void on_answer(struct world *w, struct world_event e)
 	w->messages += 3; /* the commitment, the places, their openings */
 	if (want < DIGEST_CHECK_MIN)
 		want = DIGEST_CHECK_MIN < e.n ? DIGEST_CHECK_MIN : e.n;
-	uint32_t *places = xmalloc(want * sizeof(*places));
+	if (e.bad) {
+		uint32_t *places = xmalloc(want * sizeof(*places));
 
-	digest_draw(e.n, want, op_random, w, places);
-	/* Which ones are bad does not matter, as they were chosen before: the
-	 * first ones. */
-	e.bad = places[0] < e.bad;
-	free(places);
+		digest_draw(e.n, want, op_random, w, places);
+		/* Which ones are bad does not matter, as they were chosen
+		 * before: the first ones. */
+		e.bad = places[0] < e.bad;
+		free(places);
+	}
 	w->rescanned += want;
 	e.kind = EV_LOOKED;
 	e.n = want;

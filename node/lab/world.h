@@ -21,7 +21,7 @@
  * of work by looking its shares up, as long as the share bits are WORLD_BITS
  * and more.
  */
-#define WORLD_BITS 12
+#define WORLD_BITS 5
 #define WORLD_LATE_US 15000000 /* longer than any patience */
 
 void world_judge(void *arg, const uint8_t header[static HEADER_SIZE],
@@ -103,6 +103,8 @@ struct world {
 	double fails;	 /* chance that a worker gives a unit back at a step */
 	double announce; /* what newcomers say of their rate, as a factor */
 	bool forgets;	 /* does not keep what was told: large worlds */
+	uint64_t failed; /* jobs */
+	bool eavesdrops; /* somebody wants to replay what others say */
 	uint64_t ended, changed, assigned, rescans, rescanned, revoked;
 	uint64_t words;	   /* that reached the coordinator */
 	uint64_t messages; /* both ways, digests and inputs not counted */

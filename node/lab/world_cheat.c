@@ -128,7 +128,7 @@ void cheat_word(struct world *w, const struct world_task *t,
 
 	switch (k->lie) {
 	case HONEST:
-		if (!w->forgets)
+		if (w->eavesdrops)
 			replace(&w->overheard, &w->noverheard, e->shares, e->n);
 		break;
 	case LIE_SKIPS:

@@ -27,15 +27,28 @@ static const struct level {
      1u << 18,
      {1580030168, 3160060337, 3950075421, 4213413783, 4279248373, 4292415291,
       4294609777, 4294923276, 4294962463, 4294966817, 4294967252, 4294967292}},
-    {WORLD_BITS,
+    {12,
      1u << 18,
-     SMALL,
+     1u << 20,
      {2028798895, 3550398067, 4120997756, 4263647679, 4290394539, 4294406568,
       4294908072, 4294961805, 4294966842, 4294967262, 4294967293, 4294967295}},
+    {8,
+     1u << 20,
+     1u << 24,
+     {1681933359, 3258745884, 3997876754, 4228855152, 4282990713, 4293141131,
+      4294727134, 4294939545, 4294964437, 4294967030, 4294967273, 4294967294}},
+    {WORLD_BITS,
+     1u << 24,
+     SMALL,
+     {1790408741, 3357016390, 4042407236, 4242312900, 4286042263, 4293694902,
+      4294810912, 4294950413, 4294965671, 4294967155, 4294967284, 4294967295}},
 };
-#define RARE (&levels[0])
-#define MORE (&levels[1])
-#define BLOCK (1u << 14)
+#define LEVELS HN_COUNT(levels)
+#define ROUGH 2 /* levels whose blocks hold many of the others' */
+#define ROUGH_BITS 14
+#define FINE_BITS 8
+#define ROUGH_MOST (5 * MOST)		  /* in a rough block */
+#define FINE_MOST (ROUGH_MOST + 9 * MOST) /* in a fine one */
 
 /* splitmix64, Steele, Lea, Flood 2014 */
 static uint64_t mix(uint64_t z)
@@ -59,7 +72,7 @@ static unsigned list(const struct level *v, uint64_t key, uint32_t block,
 				   UINT64_C(0xd1342543de82ef95));
 	const uint32_t draw = (uint32_t)(z >> 32);
 
-	for (unsigned i = 0; i < MOST && draw >= v->at_most[i]; i++) {
+	for (unsigned i = 0; i < MOST && draw >= v->at_most[i];) {
 		z = mix(z);
 		const struct listed l = {
 		    block << v->bits | ((uint32_t)z & ((1u << v->bits) - 1)),
@@ -68,25 +81,27 @@ static unsigned list(const struct level *v, uint64_t key, uint32_t block,
 
 		while (at && out[at - 1].at > l.at)
 			at--;
-		/* Two at one place: the first has it. */
+		/* Taken, perhaps by a smaller one: another place. */
 		if (at && out[at - 1].at == l.at)
 			continue;
 		for (unsigned k = n++; k > at; k--)
 			out[k] = out[k - 1];
 		out[at] = l;
+		i++;
 	}
 	return n;
 }
 
-/* All of a block of the larger size that may have so many bits. */
+/* All of a block of so many bits that levels [from, to) draw. */
 static unsigned list_all(uint64_t key, uint32_t block, unsigned bits,
-			 struct listed *out)
+			 size_t from, size_t to, struct listed *out, unsigned n)
 {
-	const unsigned parts = 1u << (RARE->bits - MORE->bits);
-	unsigned n = list(RARE, key, block, out, 0);
+	for (size_t v = from; v < to; v++) {
+		const unsigned parts = 1u << (bits - levels[v].bits);
 
-	for (unsigned i = 0; bits < RARE->bits && i < parts; i++)
-		n = list(MORE, key, block * parts + i, out, n);
+		for (unsigned i = 0; i < parts; i++)
+			n = list(&levels[v], key, block * parts + i, out, n);
+	}
 	return n;
 }
 
@@ -99,10 +114,11 @@ static uint32_t large(uint64_t key, uint32_t nonce)
 
 uint32_t world_value(uint64_t key, uint32_t nonce)
 {
-	struct listed l[2 * MOST];
-	unsigned n = list(RARE, key, nonce >> RARE->bits, l, 0);
+	struct listed l[LEVELS * MOST];
+	unsigned n = 0;
 
-	n = list(MORE, key, nonce >> MORE->bits, l, n);
+	for (size_t v = 0; v < LEVELS; v++)
+		n = list(&levels[v], key, nonce >> levels[v].bits, l, n);
 	for (unsigned i = 0; i < n; i++)
 		if (l[i].at == nonce)
 			return l[i].value;
@@ -138,41 +154,84 @@ static void add(struct out *o, uint32_t nonce)
 	o->v[o->n++] = nonce;
 }
 
-/* The rare way: one by one. */
-static void add_large(struct out *o, uint64_t key, uint64_t a, uint64_t b,
-		      uint64_t limit, const struct listed *l, unsigned m)
+/* What is asked for, in the order of out. */
+struct query {
+	uint64_t key, a, b, limit;
+	unsigned bits;
+	struct out out;
+};
+
+static void take(struct query *q, const struct listed *l, unsigned n)
 {
-	for (uint64_t x = a; x < b; x++) {
-		while (m && l->at < x) {
+	for (unsigned i = 0; i < n; i++)
+		if (l[i].at >= q->a && l[i].at < q->b && l[i].value < q->limit)
+			add(&q->out, l[i].at);
+}
+
+/* The rare way: one by one. */
+static void take_large(struct query *q, uint64_t a, uint64_t b,
+		       const struct listed *l, unsigned n)
+{
+	for (uint64_t x = a > q->a ? a : q->a; x < b && x < q->b; x++) {
+		while (n && l->at < x) {
 			l++;
-			m--;
+			n--;
 		}
-		if ((m && l->at == x) || large(key, (uint32_t)x) < limit)
-			add(o, (uint32_t)x);
+		if ((n && l->at == x) || large(q->key, (uint32_t)x) < q->limit)
+			add(&q->out, (uint32_t)x);
 	}
+}
+
+static void take_fine(struct query *q, uint32_t block,
+		      const struct listed *rough, unsigned n)
+{
+	const uint64_t a = (uint64_t)block << FINE_BITS;
+	struct listed l[FINE_MOST];
+	unsigned m = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		if (rough[i].at >> FINE_BITS == block)
+			l[m++] = rough[i];
+	m = list_all(q->key, block, FINE_BITS, ROUGH, LEVELS, l, m);
+	if (q->bits < WORLD_BITS)
+		take_large(q, a, a + (1u << FINE_BITS), l, m);
+	else
+		take(q, l, m);
+}
+
+static void take_rough(struct query *q, uint32_t block)
+{
+	const uint64_t a = (uint64_t)block << ROUGH_BITS;
+	const uint64_t end = a + (1u << ROUGH_BITS);
+	/* The first level has all that one asks a fast device for. */
+	const size_t to = q->bits < ROUGH_BITS ? ROUGH : 1;
+	struct listed l[ROUGH_MOST];
+	const unsigned n = list_all(q->key, block, ROUGH_BITS, 0, to, l, 0);
+
+	if (q->bits >= levels[ROUGH - 1].bits) {
+		take(q, l, n);
+		return;
+	}
+	for (uint64_t at = a; at < end; at += 1u << FINE_BITS)
+		if (at + (1u << FINE_BITS) > q->a && at < q->b)
+			take_fine(q, (uint32_t)(at >> FINE_BITS), l, n);
 }
 
 uint32_t *world_shares(uint64_t key, uint64_t a, uint64_t b, unsigned bits,
 		       size_t *n)
 {
-	const uint64_t limit = UINT64_C(1) << (32 - bits);
-	struct out o = {.v = xmalloc(16 * sizeof(*o.v)), .cap = 16};
+	struct query q = {
+	    .key = key,
+	    .a = a,
+	    .b = b,
+	    .limit = UINT64_C(1) << (32 - bits),
+	    .bits = bits,
+	    .out = {.v = xmalloc(16 * sizeof(uint32_t)), .cap = 16}};
 
-	for (uint64_t from = a - a % BLOCK; from < b; from += BLOCK) {
-		const uint64_t lo = from > a ? from : a;
-		const uint64_t hi = from + BLOCK < b ? from + BLOCK : b;
-		struct listed l[5 * MOST];
-		const unsigned m =
-		    list_all(key, (uint32_t)(from / BLOCK), bits, l);
-
-		if (bits < WORLD_BITS)
-			add_large(&o, key, lo, hi, limit, l, m);
-		for (unsigned i = 0; bits >= WORLD_BITS && i < m; i++)
-			if (l[i].at >= lo && l[i].at < hi && l[i].value < limit)
-				add(&o, l[i].at);
-	}
-	*n = o.n;
-	return o.v;
+	for (uint64_t at = a >> ROUGH_BITS; at << ROUGH_BITS < b; at++)
+		take_rough(&q, (uint32_t)at);
+	*n = q.out.n;
+	return q.out.v;
 }
 
 void world_target(unsigned bits, uint8_t target[static 32])

@@ -28,3 +28,4 @@ if(NOT HN_SANITIZE)
 endif()
 hn_test(unit test_explain LINKS job_pure SOURCES
 	${CMAKE_SOURCE_DIR}/node/mesh/explain.c ${CMAKE_SOURCE_DIR}/node/mesh/skew.c)
+hn_test(unit test_sim LINKS hn_world job_pure)
