@@ -217,7 +217,7 @@ static void show_site(const struct site_info *s)
 
 	if (s->head)
 		line("site", "%s, behind %s%s", s->name ? s->name : "-",
-		     s->head, s->joined ? "" : " (not reached)");
+		     s->head, s->joined ? "" : " (not taken in)");
 	else if (s->name)
 		line("site", "%s, %zu node%s behind this one", s->name,
 		     s->behind.n, out_s(s->behind.n));

@@ -313,7 +313,8 @@ static const struct opt rows[] = {
      .offset = AT(site_nodes),
      .key = "site.nodes",
      .check = is_id,
-     .help = "only this one may be behind it (repeatable; see the manual)"},
+     .help =
+	 "this node may be behind it (repeatable); needed in the open mesh"},
     {.flag = "behind",
      .type = OPT_TEXT,
      .meta = "ID@HOST:PORT",

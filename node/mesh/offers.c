@@ -385,13 +385,16 @@ static char *text_of(struct arena *a, const char *s)
 void offers_list(const struct offers *o, struct arena *a, struct list *out)
 {
 	struct cap_info *rows = arena_alloc(a, (o->n + 1) * sizeof(*rows));
-	const struct lender_word *w = lending_word(o->m->lending);
-	const struct lend *lend = lending_lend(o->m->lending);
 	struct site_sum behind;
 	size_t n = 0;
 
-	service_site_sum(o->m, &behind);
+	*out = (struct list){rows, 0};
+	if (!o->n)
+		return;
+	const struct lender_word *w = lending_word(o->m->lending);
+	const struct lend *lend = lending_lend(o->m->lending);
 
+	service_site_sum(o->m, &behind);
 	for (size_t i = 0; i < o->n; i++) {
 		const struct offer *f = &o->items[i];
 		if (!f->up)

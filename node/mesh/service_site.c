@@ -74,6 +74,7 @@ struct service_site {
 
 	/* behind one */
 	bool behind;
+	char *trouble; /* why we are not in our site; NULL: we are */
 	struct node_id head;
 	char *address;
 	struct loop_timer *again, *tell;
@@ -604,6 +605,12 @@ static void serve_join(struct rpc_stream *st, const void *request, void *arg)
 	else if (insider_find(s, session_peer(from)))
 		buf_add_str(&why, "it is behind this node already");
 	if (why.n) {
+		static struct log_gate gate;
+
+		if (session_kind(from) != SESSION_CONTROL)
+			log_every(&gate, 10000, LOG_WARN, "site",
+				  "%s may not be behind this node: %s",
+				  node_str(session_peer(from)), buf_str(&why));
 		rpc_fail(st, ERR_DENIED, "%s", buf_str(&why));
 		buf_release(&why);
 		return;
@@ -649,6 +656,20 @@ static void dial_later(struct service_site *s)
 		loop_timer_set(s->again, AGAIN_MS);
 }
 
+static void set_trouble(struct service_site *s, const char *why)
+{
+	free(s->trouble);
+	s->trouble = why ? xasprintf("not in the site of %s, for which alone "
+				     "this node works: %.160s",
+				     node_str(&s->head), why)
+			 : NULL;
+}
+
+const char *service_site_trouble(const struct mesh *m)
+{
+	return m->service_site ? m->service_site->trouble : NULL;
+}
+
 static void on_head_name(void *arg, struct rpc_stream *st, const void *msg)
 {
 	struct service_site *s = arg;
@@ -660,6 +681,7 @@ static void on_head_name(void *arg, struct rpc_stream *st, const void *msg)
 	free(s->name);
 	s->name = xstrdup(q->name ? q->name : "");
 	s->joined = true;
+	set_trouble(s, NULL);
 	log_info("site", "behind %s, site %s", node_str(&s->head),
 		 log_quote(s->name));
 }
@@ -676,6 +698,7 @@ static void on_head_end(void *arg, struct rpc_stream *st, enum err e,
 	if (s->stopping)
 		return;
 	loop_timer_cancel(s->tell);
+	set_trouble(s, text && *text ? text : err_str(e));
 	log_every(&gate, 10000, LOG_WARN, "site",
 		  "%s is not our head now: %s; asking it again",
 		  node_str(&s->head), text && *text ? text : err_str(e));
@@ -720,6 +743,7 @@ static void on_head(void *arg, enum err e, struct session *to, const char *text)
 	if (!e)
 		e = rpc_call(m->rpc, to, "site.join", NULL, 0, &ops, s, &s->st);
 	if (e) {
+		set_trouble(s, text && *text ? text : err_str(e));
 		log_every(&gate, 10000, LOG_WARN, "site",
 			  "no session with our head %s at %s: %s; trying on",
 			  node_str(&s->head), s->address,
@@ -794,6 +818,7 @@ void service_site_free(struct service_site *s)
 	buf_release(&s->told);
 	free(s->address);
 	free(s->name);
+	free(s->trouble);
 	free(s);
 }
 

@@ -55,4 +55,7 @@ bool service_site_part(const struct mesh *m, struct rpc_stream *st,
 void service_site_fill(const struct mesh *m, struct arena *a,
 		       struct site_info *out);
 
+/* Why this node is not in the site of its head; NULL: it is, or has none. */
+const char *service_site_trouble(const struct mesh *m);
+
 #endif

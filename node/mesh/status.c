@@ -96,6 +96,8 @@ void status_reasons(const struct mesh *m, struct arena *a, struct strs *out)
 				     store_lost(m->store)));
 	if (m->journal && journal_trouble(m->journal))
 		add(&r, text(a, journal_trouble(m->journal)));
+	if (service_site_trouble(m))
+		add(&r, text(a, service_site_trouble(m)));
 	if (m->trouble.left_out)
 		add(&r, text(a, m->trouble.left_out));
 	if (m->trouble.unreachable)

@@ -80,6 +80,9 @@ class Site(MeshTest):
         node = self.insider(head)
         node.wait_line("did not name .*--site-node " + node.id, 10)
         self.assertEqual(self.behind(head), {})
+        self.assertIn("--site-node", "".join(node.status()["reasons"]))
+        self.assertEqual(node.cli("status").code, 2)
+        head.wait_line(node.name + " may not be behind this node", 10)
         # It listens nowhere and publishes nothing.
         self.assertEqual(node.status()["port"], 0)
         self.assertEqual(node.status()["dht"], "off")
