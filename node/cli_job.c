@@ -688,7 +688,8 @@ static void show_by_peer(const struct job_info *i)
 		buf_release(&hashes);
 	}
 	table_print(t);
-	show_ever(i);
+	if (!i->file) /* a batch has no shares */
+		show_ever(i);
 	p = i->by_peer.items;
 	for (; p < end; p++)
 		if (p->why && *p->why)
@@ -729,6 +730,17 @@ static void show_terms(const struct terms_shown *t)
 	buf_release(&b);
 }
 
+static void show_twice(uint64_t hashes)
+{
+	struct buf b = {0};
+
+	out_count(&b, hashes);
+	out("twice   %s hashes, by this node's side and the backup's while "
+	    "they were apart; counted once\n",
+	    buf_str(&b));
+	buf_release(&b);
+}
+
 static void show_job(const struct job_info *i)
 {
 	out("job %s  %s  %s  %.1f %%\n", i->job, i->kind, i->state, i->percent);
@@ -755,6 +767,9 @@ static void show_job(const struct job_info *i)
 		    " check units passed, %" PRIu64
 		    " replicas compared, cost %.2f %% of the work\n",
 		    i->checks_passed, i->checks, i->replicas, i->cost * 100);
+	if (i->terms.replicas > 1 && i->hashes)
+		out("again   %.1f %% done twice\n",
+		    100.0 * (double)i->given / (double)i->hashes);
 	show_terms(&i->terms);
 	if (i->backup)
 		out("backup  %s%s%s\n", name_of(i->backup),
@@ -763,9 +778,7 @@ static void show_job(const struct job_info *i)
 	if (i->taken_from)
 		out("taken over from %s, which was gone\n", i->taken_from);
 	if (i->twice)
-		out("twice   %" PRIu64 " hashes, by this node's side and the "
-		    "backup's while they were apart; counted once\n",
-		    i->twice);
+		show_twice(i->twice);
 	if (i->error && i->text && *i->text && strcmp(i->error, i->text) != 0)
 		out("error   %s: %s\n", i->error, i->text);
 	say_result(i);

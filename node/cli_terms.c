@@ -88,7 +88,11 @@ void terms_say(const struct terms_shown *t, struct buf *out)
 	if (t->max_price)
 		buf_printf(out, "%sat most %" PRIu64 " credits", sep(out),
 			   t->max_price);
-	if (t->replicas)
-		buf_printf(out, "%seach unit by %" PRIu64 " peer%s", sep(out),
-			   t->replicas, out_s(t->replicas));
+	if (t->replicas == 1)
+		buf_printf(out, "%seach unit by 1 peer", sep(out));
+	else if (t->replicas)
+		buf_printf(out,
+			   "%seach unit of an unknown peer by %" PRIu64
+			   " peers, 1 in %d of others",
+			   sep(out), t->replicas, TERMS_REPLICA_SAMPLE);
 }

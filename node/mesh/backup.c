@@ -29,6 +29,7 @@
 
 #define TICK_MS 500
 #define RETRY_MS 5000
+#define ENDED_TRIES 8 /* each after twice the time: 20 minutes */
 #define CALL_MS 15000
 #define LOST_MS (UINT64_C(30) * 24 * 3600 * 1000) /* kept for so long */
 
@@ -80,6 +81,7 @@ struct copy {
 	char job[JOB_ID_SIZE];
 	struct node_id peer;
 	bool dirty, sending, ended;
+	unsigned tries;		    /* to say that it has ended */
 	uint64_t retry_ms, kept_ms; /* loop time; 0: never */
 	char *trouble;
 };
@@ -140,12 +142,18 @@ static void copy_failed(struct copy *c, enum err e, const char *text)
 {
 	const bool first = !c->trouble;
 
+	/* Nothing is lost: should it go on with the job, then it hears when it
+	 * gives that back. */
+	if (c->ended && ++c->tries == ENDED_TRIES) {
+		copy_free(c);
+		return;
+	}
 	c->sending = false;
 	c->dirty = true;
-	c->retry_ms = now_of(c->all) + RETRY_MS;
+	c->retry_ms = now_of(c->all) + (RETRY_MS << (c->ended ? c->tries : 0));
 	free(c->trouble);
 	c->trouble = xstrdup(text && *text ? text : err_str(e));
-	if (first)
+	if (first && !c->ended)
 		log_warn("work",
 			 "job %s has no backup now: %s: %s; trying again",
 			 c->job, node_str(&c->peer), log_quote(c->trouble));
@@ -163,7 +171,7 @@ static void on_kept(void *arg, struct rpc_stream *st, enum err e,
 		copy_failed(c, e, text);
 		return;
 	}
-	if (!c->kept_ms || c->trouble)
+	if (!c->ended && (!c->kept_ms || c->trouble))
 		log_info("work", "%s is the backup of job %s",
 			 node_str(&c->peer), c->job);
 	free(c->trouble);
@@ -781,7 +789,7 @@ void backup_tell(const struct backup *b, struct arena *a, struct job_info *info)
 		if (h->taken && !strcmp(h->job, info->job))
 			info->taken_from =
 			    arena_printf(a, "%s", node_str(&h->submitter));
-	if (!c)
+	if (!c || c->ended)
 		return;
 	if (c->trouble)
 		info->backup_note = arena_printf(a, "not now: %s", c->trouble);

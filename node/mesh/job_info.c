@@ -504,12 +504,12 @@ enum err jobs_view(const struct jobs *j, const char *id,
 		job_is_open(job) && (job->book.pending.n || replica_any(job)),
 	};
 	if (w)
-		out->c = worker_candidate(w, now);
+		out->c = job_candidate(job, w, now);
 	if (!part)
 		return OK;
 	out->held = part->open;
 	out->units = part->units;
-	out->hashes = part->hashes;
+	out->hashes = whole((double)part->hashes * weight_of(job));
 	out->dropped = part->dropped ? part->why : NULL;
 	return OK;
 }

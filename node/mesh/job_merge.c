@@ -101,6 +101,9 @@ static uint64_t join(struct job *job, const struct job_saved *s, uint64_t had,
 	last->twice = twice;
 	last->fresh += job->book.done.total - done;
 	join_hits(job, s);
+	/* Its life is the longer one: what was done over there took time. */
+	if (now - job->submitted_at < s->ms)
+		job->submitted_at = now - s->ms;
 	job->served_at = now;
 	job_changed(job);
 	job_step(job, now);

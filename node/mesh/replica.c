@@ -8,7 +8,7 @@
  *   they prove, and so its second worker may know it for what it is; it tests
  *   the first one, who has answered already.
  * - what is owed: with `replicas` N, N - 1 others do all of a stranger's
- *   unit, and one in OWED_SAMPLE of the others'.
+ *   unit, and one in TERMS_REPLICA_SAMPLE of the others'.
  * - what is known: without `replicas`, the lists of the last units are kept,
  *   and now and then a worker is given a part of one, of its own usual size,
  *   share bits and place in the queue, instead of a new unit. If it tests the
@@ -32,7 +32,6 @@
 
 #define RUN_TRIES 2
 #define OWED_TRIES 4
-#define OWED_SAMPLE 8 /* of those who are no strangers, one unit in so many */
 #define KNOWN_MAX 32
 #define KEPT_SHARES (1u << 18) /* of a job, in all lists: 1 MiB */
 #define TEST_PART 100	  /* of all work, one part in so many is given again */
@@ -138,7 +137,7 @@ static unsigned rounds_of(const struct unit *u)
 	if (n < 2 || u->part->self)
 		return 0;
 	if (!audit_stranger(u->part->worker) &&
-	    j->ops.random(j->arg) % OWED_SAMPLE)
+	    j->ops.random(j->arg) % TERMS_REPLICA_SAMPLE)
 		return 0;
 	return (unsigned)(n - 1);
 }

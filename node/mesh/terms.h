@@ -24,7 +24,8 @@ const char *balance_str(enum balance b); /* "rate", "round-robin", ... */
 bool balance_parse(const char *text, enum balance *out);
 
 #define TERMS_REPLICAS_MAX 8
-#define TERMS_REGION_MAX 32 /* bytes */
+#define TERMS_REPLICA_SAMPLE 8 /* of no strangers, one unit in so many */
+#define TERMS_REGION_MAX 32    /* bytes */
 #define PERMILLE 1000
 
 struct job_terms {

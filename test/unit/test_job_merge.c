@@ -138,11 +138,19 @@ static void test_the_backup_has_finished_it(void **state)
 	world_run(&t.b, UINT64_MAX / 2);
 	check_whole(&t.b, t.id, 20);
 	const uint64_t here = jobs_done(t.a.jobs, t.id) - t.had;
+	struct arena m = {0};
+	const double there = info_of(&t.b, t.id, &m).seconds;
 
 	assert_int_equal(join(&t, &twice), OK);
 	assert_int_equal(twice, here);
 	world_run(&t.a, UINT64_MAX / 2);
 	check_whole(&t.a, t.id, 20);
+
+	/* What was done over there took its time over there. */
+	const struct job_info i = info_of(&t.a, t.id, &m);
+	assert_true(i.seconds >= there && there > 4);
+	assert_true((double)i.rate <= RANGE / there + 1);
+	arena_release(&m);
 	end(&t);
 }
 
