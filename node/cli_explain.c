@@ -31,6 +31,8 @@ static void show(const struct explained *x)
 	bool claimed = false;
 
 	out("job %s  %s  shared out by %s\n", x->job, x->state, x->balance);
+	if (x->waiting && *x->waiting)
+		out("waits %s\n", x->waiting);
 	for (; r < end; r++) {
 		struct buf rate = {0}, rtt = {0};
 

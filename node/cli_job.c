@@ -181,6 +181,7 @@ static void say_progress_json(const struct job_info *i)
 	json_set(j, "peers", json_int((int64_t)i->peers));
 	json_set(j, "workers", json_int((int64_t)i->workers));
 	json_set(j, "checked", json_num(i->checked));
+	json_set(j, "waiting", text_or_null(i->waiting));
 	out_json(j);
 }
 
@@ -335,7 +336,8 @@ static void on_news(void *arg, struct rpc_stream *st, const void *msg)
 					   .rate = i->rate,
 					   .eta_s = i->eta_s,
 					   .peers = i->workers,
-					   .checked = i->checked};
+					   .checked = i->checked,
+					   .waiting = i->waiting};
 		progress_show(&w->bar, &p, now);
 	} else if (now - w->json_ms >= JSON_EVERY_MS) {
 		w->json_ms = now;
@@ -767,6 +769,8 @@ static void show_job(const struct job_info *i)
 		    " check units passed, %" PRIu64
 		    " replicas compared, cost %.2f %% of the work\n",
 		    i->checks_passed, i->checks, i->replicas, i->cost * 100);
+	if (i->waiting && *i->waiting)
+		out("waits   %s\n", i->waiting);
 	if (i->terms.replicas > 1 && i->hashes)
 		out("again   %.1f %% done twice\n",
 		    100.0 * (double)i->given / (double)i->hashes);

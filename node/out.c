@@ -453,6 +453,10 @@ void table_print(struct table *take_t)
 
 static void put_facts(const struct progress_state *p, struct buf *b)
 {
+	if (p->waiting && *p->waiting) {
+		buf_printf(b, "waits %s", p->waiting);
+		return;
+	}
 	out_rate(b, p->rate);
 	buf_add_str(b, "  ETA ");
 	out_clock(b, p->eta_s);
@@ -467,10 +471,13 @@ void progress_bar(const struct progress_state *p, struct buf *b)
 					    : p->percent;
 	int full = (int)(percent * BAR_WIDTH / 100);
 
-	buf_printf(b, "%3d%% [", (int)percent);
-	for (int i = 0; i < BAR_WIDTH; i++)
-		buf_u8(b, i < full ? '=' : ' ');
-	buf_add_str(b, "] ");
+	buf_printf(b, "%3d%% ", (int)percent);
+	if (!p->waiting || !*p->waiting) { /* those words need the room */
+		buf_u8(b, '[');
+		for (int i = 0; i < BAR_WIDTH; i++)
+			buf_u8(b, i < full ? '=' : ' ');
+		buf_add_str(b, "] ");
+	}
 	put_facts(p, b);
 	if (b->n > OUT_COLUMNS - 1)
 		b->n = OUT_COLUMNS - 1;
@@ -493,8 +500,12 @@ struct progress progress_start(uint64_t now_ms)
 void progress_show(struct progress *g, const struct progress_state *p,
 		   uint64_t now_ms)
 {
+	const bool waits = p->waiting && *p->waiting;
 	struct buf b = {0};
 
+	if (waits && !g->waited)
+		g->due_ms = now_ms; /* said at once */
+	g->waited = waits;
 	if (opts.quiet || opts.json || (!g->terminal && now_ms < g->due_ms))
 		return;
 	if (g->terminal) {

@@ -77,7 +77,8 @@ struct progress_state {
 	uint64_t rate;
 	double eta_s; /* -1: unknown */
 	uint64_t peers;
-	double checked; /* 0..1 */
+	double checked;	     /* 0..1 */
+	const char *waiting; /* instead of the others; NULL */
 };
 /* The bar; at most OUT_COLUMNS - 1 wide. */
 void progress_bar(const struct progress_state *p, struct buf *b);
@@ -87,6 +88,7 @@ void progress_line(const struct progress_state *p, struct buf *b);
 struct progress {
 	bool terminal;	 /* standard error is one */
 	bool shown;	 /* a bar stands there */
+	bool waited;	 /* that it waits was said */
 	uint64_t due_ms; /* the next line */
 };
 struct progress progress_start(uint64_t now_ms);

@@ -249,6 +249,11 @@ static struct explain_word placed(facts *f, struct buf *b)
 		return (struct explain_word){f->units ? "did" : "not-needed",
 					     f->units > 0};
 	}
+	if (f->others) {
+		buf_add_str(b, "did it already: another peer has to do it "
+			       "again");
+		return (struct explain_word){"other-needed", f->units > 0};
+	}
 	if (now.reason != SCHED_SUITS) {
 		sched_refusal_say(&now, b);
 		return (struct explain_word){sched_reason_str(now.reason),

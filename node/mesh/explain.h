@@ -46,6 +46,7 @@ struct explain_facts {
 	struct sched_candidate c;
 	bool open;	/* the job is */
 	bool pending;	/* there is work that nobody holds */
+	bool others;	/* but it did that already */
 	unsigned held;	/* units of this job in its hands */
 	uint64_t units; /* it has ended */
 };

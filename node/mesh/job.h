@@ -264,6 +264,7 @@ struct job_view {
 	struct sched_candidate c;
 	bool open;	     /* the job is */
 	bool pending;	     /* there is work that nobody holds */
+	bool others;	     /* but that one may not do it */
 	unsigned held;	     /* units of it in that node's hands */
 	uint64_t units;	     /* it has ended */
 	uint64_t hashes;     /* credited to it */
@@ -352,6 +353,7 @@ struct job_info {
 	char *taken_from;  /* this node is the backup of that one */
 	char *file, *out;  /* of a batch; NULL */
 	uint64_t inputs, bytes; /* that FILE has */
+	char *waiting;		/* all is done: what for; NULL: for nothing */
 };
 extern const struct message job_info_message;
 

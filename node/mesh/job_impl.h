@@ -284,6 +284,10 @@ void replica_ended(struct unit *u, bool done, uint64_t now);
 /* All else is done: is what was asked for still to be waited for? For as long
  * as the job waits for workers. */
 bool replica_owing(const struct job *job, uint64_t now);
+/* What is owed and in nobody's hands is waited for so long; 0: no more. */
+uint64_t replica_wait_ms(const struct job *job, uint64_t now);
+/* Could w do again what shall be? */
+bool replica_needs(const struct job *job, const struct worker *w);
 void replica_forget(struct part *part); /* all that was its work */
 void replica_end(struct job *job);
 

@@ -7,6 +7,7 @@
 
 #include <utlist.h>
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -138,6 +139,8 @@ static const struct field job_info_fields[] = {
     FIELD_STR(struct job_info, out, PATH_MAX_SHOWN, "and where digests go"),
     FIELD_U64(struct job_info, inputs, 0, "inputs in the file"),
     FIELD_U64(struct job_info, bytes, 0, "bytes of the file"),
+    FIELD_STR(struct job_info, waiting, TEXT_MAX,
+	      "what a job that is all done still waits for"),
 };
 const struct message job_info_message =
     MESSAGE("job_info", struct job_info, job_info_fields);
@@ -310,6 +313,21 @@ static void info_progress(const struct job *job, uint64_t now,
 				 : -1;
 	out->hashes = whole((double)out->hashes * weight_of(job));
 	out->rate = whole((double)out->rate * weight_of(job));
+}
+
+static void info_waiting(const struct job *job, uint64_t now, struct arena *a,
+			 struct job_info *out)
+{
+	if (!job_is_open(job) || !job->complete || job->nowed_given)
+		return;
+	const uint64_t ms = replica_wait_ms(job, now);
+
+	if (ms)
+		out->waiting =
+		    arena_printf(a,
+				 "for a second peer for %" PRIu64
+				 " nonces, at most %" PRIu64 " s more",
+				 job->owed_nonces, (ms + 999) / 1000);
 }
 
 static void info_counts(const struct job *job, struct job_info *out)
@@ -500,9 +518,11 @@ enum err jobs_view(const struct jobs *j, const char *id,
 	    .cap = job->kind->cap,
 	    .terms = job->terms,
 	    .open = job_is_open(job),
-	    .pending =
-		job_is_open(job) && (job->book.pending.n || replica_any(job)),
+	    .pending = job_is_open(job) &&
+		       (job->book.pending.n || job->runs || job->owed),
 	};
+	out->others =
+	    out->pending && !job->book.pending.n && w && !replica_needs(job, w);
 	if (w)
 		out->c = job_candidate(job, w, now);
 	if (!part)
@@ -534,6 +554,7 @@ enum err jobs_info(const struct jobs *j, const char *id, enum job_detail detail,
 		out->backup = hex_of(a, job->terms->backup.p);
 	info_progress(job, now, out);
 	info_counts(job, out);
+	info_waiting(job, now, a, out);
 	info_evidence(job, a, out);
 	job->kind->show(job->spec, a, out);
 	terms_show(job->terms, a, &out->terms);

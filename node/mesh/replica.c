@@ -32,6 +32,7 @@
 
 #define RUN_TRIES 2
 #define OWED_TRIES 4
+#define ALONE_MS 10000 /* waited for a second peer that nobody knows */
 #define KNOWN_MAX 32
 #define KEPT_SHARES (1u << 18) /* of a job, in all lists: 1 MiB */
 #define TEST_PART 100	  /* of all work, one part in so many is given again */
@@ -454,13 +455,47 @@ void replica_ended(struct unit *u, bool done, uint64_t now)
 		keep_or_free(p);
 }
 
+bool replica_needs(const struct job *job, const struct worker *w)
+{
+	const struct piece *p;
+
+	DL_FOREACH (job->runs, p)
+		if (may_do(p, w))
+			return true;
+	DL_FOREACH (job->owed, p)
+		if (may_do(p, w))
+			return true;
+	return false;
+}
+
+/* Is one known that could do the oldest? It may be away just now. */
+static bool somebody(const struct job *job, uint64_t now)
+{
+	const struct worker *w;
+
+	for (w = job->pool->by_id; w; w = w->hh.next)
+		if (!w->bad && (w->here || !w->self) && may_do(job->owed, w) &&
+		    job_suits(job, w, now))
+			return true;
+	return false;
+}
+
+uint64_t replica_wait_ms(const struct job *job, uint64_t now)
+{
+	const uint64_t from =
+	    job->owed_at > job->complete_at ? job->owed_at : job->complete_at;
+	uint64_t wait = job->terms->wait_ms;
+
+	if (!job->nowed)
+		return 0;
+	if (wait > ALONE_MS && !somebody(job, now))
+		wait = ALONE_MS;
+	return now - from < wait ? wait - (now - from) : 0;
+}
+
 bool replica_owing(const struct job *job, uint64_t now)
 {
-	const uint64_t since =
-	    job->owed_at > job->complete_at ? job->owed_at : job->complete_at;
-
-	return job->nowed_given ||
-	       (job->nowed && now - since < job->terms->wait_ms);
+	return job->nowed_given || replica_wait_ms(job, now);
 }
 
 static void forget(struct piece *list, struct part *part)

@@ -43,6 +43,7 @@ static const struct field explained_fields[] = {
     FIELD_STR(struct explained, balance, 32, "how units are shared out"),
     FIELD_LIST(struct explained, peers, ROWS_MAX, &explain_row_message,
 	       "those with work first, ourselves before others"),
+    FIELD_STR(struct explained, waiting, TEXT_MAX, "as in job_info"),
 };
 const struct message explained_message =
     MESSAGE("explained", struct explained, explained_fields);
@@ -89,6 +90,7 @@ static void one_peer(void *arg, const struct node_id *id, const char *name,
 	f.c = v.c;
 	f.open = v.open;
 	f.pending = v.pending;
+	f.others = v.others;
 	f.held = v.held;
 	f.units = v.units;
 	f.dropped = v.dropped;
@@ -154,6 +156,7 @@ static void serve_explain(struct rpc_stream *st, const void *request, void *arg)
 	x.rows = arena_alloc(&a, ROWS_MAX * sizeof(*x.rows));
 	reply.job = info.job;
 	reply.state = info.state;
+	reply.waiting = info.waiting;
 	reply.balance =
 	    text_of(&a, balance_str((enum balance)v.terms->balance));
 	peers_facts(m->peers, v.cap, &a, one_peer, &x);

@@ -397,6 +397,7 @@ struct explain_row { /* one peer of job.explain */
 struct explained { /* job.explain */
 	char *job, *state, *balance;
 	struct list peers; /* explain_row; those with work first */
+	char *waiting;	   /* as in job_info */
 };
 extern const struct message explain_row_message, explained_message;
 

@@ -114,6 +114,7 @@ SITUATION(ourselves_in_role_use,
 	  (f.self = true, f.use_only = true, f.offers = f.c.here = false))
 SITUATION(at_work, (f.held = 2, f.c.held = 2))
 SITUATION(its_turn_is_next, (void)0)
+SITUATION(only_others_may, (f.others = true, f.units = 3))
 SITUATION(did_its_part, (f.open = f.pending = false, f.units = 12))
 SITUATION(came_too_late, (f.open = f.pending = false))
 
@@ -169,6 +170,7 @@ static const struct {
     S(ourselves_in_role_use, "self-role-use", "--role both"),
     CHOSEN(at_work, "working", "2 units"),
     CHOSEN(its_turn_is_next, "next", "next unit"),
+    CHOSEN(only_others_may, "other-needed", "another peer"),
     CHOSEN(did_its_part, "did", "12 units"),
     S(came_too_late, "not-needed", "others had done"),
 };

@@ -710,6 +710,36 @@ static void test_nobody_is_an_end(void **state)
 	arena_release(&a);
 }
 
+static void test_a_second_peer_nobody_knows_is_not_waited_for_long(void **state)
+{
+	struct desk *d = *state;
+	struct arena a = {0};
+	char id[JOB_ID_SIZE];
+	struct search_spec s = spec_of(0, 40000, 8);
+	struct job_view v;
+
+	s.terms.replicas = 2;
+	s.terms.wait_ms = 30000;
+	s.terms.check_permille = 0;
+	join(d, 1, 256000);
+	submit(d, &s, id);
+	work_it_off(d);
+	assert_null(strstr(info_of(d, id, &a).state, "done"));
+	assert_string_equal(info_of(d, id, &a).waiting,
+			    "for a second peer for 40000 nonces, at most 10 s "
+			    "more");
+	const struct node_id first = d->leases[0].worker;
+	assert_int_equal(jobs_view(d->jobs, id, &first, d->now, &v), OK);
+	assert_true(v.pending && v.others);
+	jobs_tick(d->jobs, d->now += 9900);
+	assert_string_equal(info_of(d, id, &a).state, "running");
+	jobs_tick(d->jobs, d->now += 200);
+	assert_string_equal(info_of(d, id, &a).state, "done");
+	assert_null(info_of(d, id, &a).waiting);
+	assert_int_equal(info_of(d, id, &a).unreplicated, 40000);
+	arena_release(&a);
+}
+
 static void test_cancel_stops_everybody(void **state)
 {
 	struct desk *d = *state;
@@ -1051,6 +1081,7 @@ int main(void)
 	    T(test_late_words_count_once),
 	    T(test_refusing_worker_is_asked_again_later),
 	    T(test_nobody_is_an_end),
+	    T(test_a_second_peer_nobody_knows_is_not_waited_for_long),
 	    T(test_cancel_stops_everybody),
 	    T(test_bad_input_is_refused_with_a_sentence),
 	    T(test_old_jobs_are_forgotten),
