@@ -6,6 +6,8 @@
 #include "node/lab/world.h"
 #include "node/mesh/batch_file.h"
 
+#include <utlist.h>
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,8 +53,8 @@ struct sim {
 	struct sim_result *r;
 	struct world w;
 	struct node *nodes;
-	double rate;		 /* of all */
-	uint64_t begun_us, made; /* jobs */
+	double rate; /* of all */
+	uint64_t begun_us;
 	double ideal, done_from; /* hashes since WARM_US */
 	double ring[WINDOW], ring_ideal[WINDOW];
 	size_t steps;
@@ -86,13 +88,23 @@ static void nodes_join(struct sim *s)
 	}
 }
 
+static bool searches(const struct world *w)
+{
+	const struct job *job;
+
+	DL_FOREACH (w->jobs->open, job)
+		if (job->kind->shares)
+			return true;
+	return false;
+}
+
 static void submit(struct sim *s)
 {
 	struct world *w = &s->w;
 	char id[JOB_ID_SIZE];
 	const uint64_t size = (uint64_t)(s->rate * JOB_S);
 
-	if (s->made++ % OPEN) {
+	if (searches(w)) {
 		const struct job_terms t = {.wait_ms = 600000,
 					    .check_permille = 50};
 
