@@ -42,6 +42,7 @@
 /* A queued statement, later its result. One allocation with all it holds. */
 struct item {
 	struct item *next;
+	struct store *counted; /* NULL: it was refused */
 	store_done_fn done;
 	void *arg;
 	const char *sql;
@@ -70,7 +71,8 @@ struct cached {
 struct store {
 	struct loop *loop;
 	pthread_t thread;
-	bool stopped; /* loop: store_stop was called */
+	bool stopped;	/* loop: store_stop was called */
+	size_t waiting; /* loop: statements whose done has not been called */
 	loop_fn stop_done;
 	void *stop_arg;
 
@@ -180,6 +182,8 @@ static void item_finish(struct item *it)
 {
 	it->r.message = it->message;
 	it->r.cells = it->cells;
+	if (it->counted)
+		it->counted->waiting--;
 	if (it->done)
 		it->done(&it->r, it->arg);
 	item_drop_rows(it);
@@ -586,12 +590,20 @@ void store_run(struct store *s, const char *sql, const struct store_val *vals,
 	bool fits = s->queue.n < STORE_QUEUE_MAX &&
 		    s->queue.bytes + it->size <= STORE_QUEUE_BYTES;
 	if (fits) {
+		it->counted = s;
 		items_add(&s->queue, it);
 		pthread_cond_signal(&s->wake);
 	}
 	pthread_mutex_unlock(&s->mutex);
-	if (!fits)
+	if (fits)
+		s->waiting++;
+	else
 		refuse(s, it, ERR_BUSY);
+}
+
+bool store_idle(const struct store *s)
+{
+	return !s->waiting;
 }
 
 uint64_t store_lost(const struct store *s)

@@ -94,6 +94,10 @@ typedef void (*store_done_fn)(const struct store_result *r, void *arg);
 void store_run(struct store *s, const char *sql, const struct store_val *vals,
 	       size_t n, store_done_fn done, void *arg);
 
+/* Nothing waits for the thread, nor for its done; within a done that one
+ * counts no more. */
+bool store_idle(const struct store *s);
+
 /* How many transactions the file had once and has no more, found at the start:
  * its log of changes was cut, or an earlier copy was put in its place. */
 uint64_t store_lost(const struct store *s);

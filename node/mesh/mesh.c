@@ -631,14 +631,18 @@ static void on_last(void *arg)
 	done(done_arg);
 }
 
-/* Nothing of the store's that speaks of us is on its way any more; one more
- * round, for what was posted before. */
+/* What one statement's result brought about may be another statement; once
+ * nothing of the store's is on its way any more, one more round, for what was
+ * posted before. */
 static void on_store_drained(const struct store_result *r, void *arg)
 {
 	struct mesh *m = arg;
 
 	(void)r;
-	loop_post(m->loop, on_last, m);
+	if (store_idle(m->store))
+		loop_post(m->loop, on_last, m);
+	else
+		store_run(m->store, "SELECT 1", NULL, 0, on_store_drained, m);
 }
 
 static void on_devices_stopped(void *arg)
