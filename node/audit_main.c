@@ -69,7 +69,14 @@ static bool read_export(struct audit *a, const char *path)
 			strerror(errno));
 	if (!in)
 		fclose(f);
-	return !failed;
+	if (failed)
+		return false;
+	if (!audit_headed(a))
+		fprintf(stderr,
+			"hnode-audit: %s is no export: its first line is "
+			"missing\n",
+			in ? "standard input" : path);
+	return audit_headed(a);
 }
 
 static struct json *json_u64(uint64_t v)

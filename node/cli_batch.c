@@ -69,7 +69,7 @@ static const struct opt batch_opts[] = {
      .max = 1000,
      .offset = offsetof(struct batch_opts, check),
      .help = "of one core here, to compute digests of others again [5%]"},
-    TERMS_ROWS(struct batch_opts),
+    TERMS_ROWS_OF(struct batch_opts, true),
 };
 
 /* The node has another working directory. */

@@ -14,6 +14,7 @@
 #include "node/out.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
@@ -72,6 +73,31 @@ char *lab_program(struct cli *c, const char *other)
 	return arena_strndup(&c->arena, path, (size_t)n);
 }
 
+/* The names of the labs that stand where that one would: "nu, home". */
+static void lab_others(const char *dir, struct buf *out)
+{
+	const char *dash = strrchr(dir, '/');
+	size_t skip;
+	glob_t g;
+
+	/* A name has dashes, and so may what stands before it. */
+	dash = dash ? strstr(dash, "/hnode-lab-") : NULL;
+	if (!dash)
+		return;
+	skip = (size_t)(dash - dir) + strlen("/hnode-lab-");
+	if (!config_runtime_dir() || !*config_runtime_dir())
+		skip += strcspn(dir + skip, "-") + 1;
+	char *pattern = xasprintf("%.*s*/socket", (int)skip, dir);
+	if (!glob(pattern, 0, NULL, &g)) {
+		for (size_t i = 0; i < g.gl_pathc; i++)
+			buf_printf(out, "%s%.*s", i ? ", " : "",
+				   (int)strcspn(g.gl_pathv[i] + skip, "/"),
+				   g.gl_pathv[i] + skip);
+		globfree(&g);
+	}
+	free(pattern);
+}
+
 static int no_lab(enum err e, const char *dir, const struct buf *why)
 {
 	struct stat st;
@@ -83,7 +109,14 @@ static int no_lab(enum err e, const char *dir, const struct buf *why)
 				"this lab's own process is gone, and its nodes "
 				"with it: `hnode lab down` removes what is "
 				"left");
-	return out_fail(e, "no lab is up: start one with `hnode lab up`");
+	struct buf up = {0};
+	lab_others(dir, &up);
+	int code =
+	    up.n ? out_fail(e, "no lab of that name is up; --name may be %s",
+			    buf_str(&up))
+		 : out_fail(e, "no lab is up: start one with `hnode lab up`");
+	buf_release(&up);
+	return code;
 }
 
 /* The exit code; 0: *out is the answer. */
@@ -202,7 +235,8 @@ static void lab_table(const struct cli *c, const struct json *lab,
 	static const char *const heads[] = {"NODE",   "NAME",	 "STATE",
 					    ">PEERS", "*OFFERS", ">JOBS",
 					    ">RATE",  "FAULTS"};
-	struct table *t = table_new(heads, HN_COUNT(heads), false);
+	struct table *t =
+	    table_new(heads, HN_COUNT(heads), !isatty(STDOUT_FILENO));
 	const struct json *nodes = nodes_of(lab);
 
 	for (size_t i = 0; i < json_count(nodes); i++) {

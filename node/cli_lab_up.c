@@ -371,10 +371,13 @@ static int run_up(struct cli *c)
 	code = wait_ready(c, dir, &lab);
 	if (!code) {
 		lab_show(c, lab);
+		const char *flag = u->name ? " --name " : "";
+		const char *name = u->name ? u->name : "";
+
 		out_note("the lab is up in %s; talk to a node with `hnode lab "
-			 "run 1 peers` or `hnode --data-dir %s/1 peers`, end "
-			 "all with `hnode lab down`",
-			 dir, dir);
+			 "run%s%s 1 peers` or `hnode --data-dir %s/1 peers`, "
+			 "end all with `hnode lab down%s%s`",
+			 dir, flag, name, dir, flag, name);
 	}
 	json_free(lab);
 	return code;

@@ -154,12 +154,12 @@ static void show_peers(const struct peers_list *l, bool wide)
 }
 
 /* What we think of each, and what stands behind its claims. */
-static void show_stats(const struct peers_list *l)
+static void show_stats(const struct peers_list *l, bool wide)
 {
 	static const char *const heads[] = {"PEER",   ">SCORE",	 "TRUST",
 					    ">UNITS", ">FAILS",	 ">CLAIMS",
 					    ">DOES",  "*REASONS"};
-	struct table *t = table_new(heads, HN_COUNT(heads), false);
+	struct table *t = table_new(heads, HN_COUNT(heads), wide);
 	const struct peer_info *p = l->peers.items;
 
 	for (size_t i = 0; i < l->peers.n; i++) {
@@ -239,7 +239,7 @@ static bool only_self(const struct peers_list *l)
 	return true;
 }
 
-enum columns { USUAL, WIDE, STATS, LINKS };
+enum columns { USUAL, WIDE, STATS, STATS_WIDE, LINKS };
 
 static int list_peers(struct cli *c, const char *method,
 		      const struct peers_query *q, enum columns columns,
@@ -254,8 +254,8 @@ static int list_peers(struct cli *c, const char *method,
 	*out_list = reply;
 	if (c->cfg.json)
 		out_message(&peers_list_message, reply);
-	else if (columns == STATS)
-		show_stats(reply);
+	else if (columns == STATS || columns == STATS_WIDE)
+		show_stats(reply, columns == STATS_WIDE);
 	else if (columns == LINKS)
 		show_links(reply);
 	else
@@ -307,7 +307,7 @@ static int run_peers(struct cli *c)
 	const struct peers_list *l;
 
 	int code = list_peers(c, "peers.list", &q,
-			      o->stats	 ? STATS
+			      o->stats	 ? (o->wide ? STATS_WIDE : STATS)
 			      : o->links ? LINKS
 			      : o->wide	 ? WIDE
 					 : USUAL,

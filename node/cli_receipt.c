@@ -361,6 +361,7 @@ const struct verb verb_receipt_show = {
 struct verifying {
 	const char *file;
 	size_t lines, good, bad;
+	bool many; /* only what is bad is shown */
 };
 
 static void verify_one(struct verifying *v, const struct receipt *r)
@@ -382,9 +383,9 @@ static void verify_one(struct verifying *v, const struct receipt *r)
 		json_set(j, "seq", json_int((int64_t)r->seq));
 		json_set(j, "hash", json_str(hex_of(hash)));
 		out_json(j);
-	} else {
-		if (v->good + v->bad > 1)
-			out("\n");
+	} else if (e || !v->many) {
+		if (v->many)
+			out("%sline %zu:\n", v->bad > 1 ? "\n" : "", v->lines);
 		say_receipt(r);
 		say_field("verdict", "%s%s", e ? "BAD: " : "good: ",
 			  e ? buf_str(&why)
@@ -416,6 +417,28 @@ static int verify_line(struct cli *c, struct verifying *v, const char *line,
 
 #define VERIFY_MAX (64u << 20)
 
+/* Lines that are neither empty nor an export's head. */
+static size_t receipts_of(const char *at, size_t n)
+{
+	const char *end = at + n;
+	size_t count = 0;
+
+	while (at < end) {
+		static const char head[] = "{\"export\"";
+		const char *stop = memchr(at, '\n', (size_t)(end - at));
+		stop = stop ? stop : end;
+		const size_t len = (size_t)(stop - at);
+		const size_t skip = sizeof(head) - 1;
+		bool blank = true;
+
+		for (size_t i = 0; blank && i < len; i++)
+			blank = strchr(" \t\r", at[i]) != NULL;
+		count += !blank && (len < skip || memcmp(at, head, skip) != 0);
+		at = stop + 1;
+	}
+	return count;
+}
+
 static int run_receipt_verify(struct cli *c)
 {
 	struct verifying v = {.file = c->args.items[0]};
@@ -426,6 +449,7 @@ static int run_receipt_verify(struct cli *c)
 	if (e)
 		code = out_fail(e, "%s", buf_str(&why));
 	const char *at = (const char *)text.p, *end = at + text.n;
+	v.many = receipts_of(at, text.n) > 1;
 
 	while (!code && at < end) {
 		const char *stop = memchr(at, '\n', (size_t)(end - at));
@@ -435,6 +459,8 @@ static int run_receipt_verify(struct cli *c)
 	}
 	buf_release(&text);
 	buf_release(&why);
+	if (!code && v.many && !out_is_json())
+		out("%zu receipts, %zu good\n", v.good + v.bad, v.good);
 	if (!code && v.bad)
 		code = out_fail_as("crypto", 1, "%zu of %zu receipts %s bad",
 				   v.bad, v.bad + v.good,
@@ -451,7 +477,8 @@ const struct verb verb_receipt_verify = {
     .summary = "are these receipts true, whoever they are from",
     .more = "Takes one receipt or an export, a line of JSON each; - reads "
 	    "standard input.\nNeeds no node and no network. Exit 0: all are "
-	    "good; 1: one is not. Chains are\nhnode-audit's to follow.",
+	    "good; 1: one is not.\nOf more than one only the bad are shown. "
+	    "Chains are hnode-audit's to follow.",
     .example = "hnode receipt verify receipt.json",
     .min_args = 1,
     .max_args = 1,

@@ -119,8 +119,13 @@ static int read_file(struct cli *c, struct buf *file, struct evidence_doc *d)
 	int code = 0;
 
 	enum err e = cli_read(c->args.items[0], EVIDENCE_MAX, file, &why);
-	if (!e)
-		e = evidence_read(file->p, file->n, &c->arena, d, &why);
+	if (e) {
+		code = out_fail_as(err_name(e), err_exit(ERR_INPUT), "%s",
+				   buf_str(&why));
+		buf_release(&why);
+		return code;
+	}
+	e = evidence_read(file->p, file->n, &c->arena, d, &why);
 	if (!e)
 		e = evidence_verify(d, &why);
 	if (e)
@@ -165,7 +170,8 @@ const struct verb verb_evidence_verify = {
     .summary = "is this a proof? Needs no node",
     .more = "Checks the worker's signature, that the list is the one it "
 	    "signed, and the hash of\nthe nonce in question. Exit 1 when it "
-	    "proves nothing. - reads standard input.",
+	    "proves nothing, 64 when it cannot be read.\n- reads standard "
+	    "input.",
     .example = "hnode evidence verify evidence.json",
     .min_args = 1,
     .max_args = 1,

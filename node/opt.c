@@ -231,6 +231,9 @@ static enum err set_number(const struct opt *o, struct opt_u64 *to,
 		} else {
 			buf_printf(why, "is %s",
 				   v < o->min ? "too small" : "too large");
+			if (o->type == OPT_PERMILLE && v > o->min)
+				buf_printf(why, ": at most %g%%",
+					   (double)o->max / 10);
 		}
 		return ERR_INPUT;
 	}

@@ -441,6 +441,8 @@ void table_print(struct table *take_t)
 {
 	struct buf b = {0};
 
+	/* Who reads a pipe wants all of it. */
+	take_t->wide |= !isatty(STDOUT_FILENO);
 	table_text(take_t, &b);
 	fwrite(b.p, 1, b.n, stdout);
 	buf_release(&b);

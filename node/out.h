@@ -60,7 +60,8 @@ enum colour { PLAIN, GREEN, YELLOW, RED, FAINT };
 /*
  * Column heads: "NAME"; ">RATE" is set to the right; "*OFFERS" is the column
  * that gives way when the row would not fit. Cells come row by row. wide: as
- * long as it takes.
+ * long as it takes, as always where standard output is no terminal (when
+ * printed).
  */
 struct table;
 struct table *table_new(const char *const *heads, size_t n, bool wide);

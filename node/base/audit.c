@@ -260,6 +260,11 @@ void audit_add(struct audit *a, const char *line, size_t n)
 	arena_release(&mem);
 }
 
+bool audit_headed(const struct audit *a)
+{
+	return a->nsources && a->sources[a->nsources - 1].known;
+}
+
 /* Chains */
 
 static int by_seq(const void *x, const void *y)

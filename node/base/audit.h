@@ -43,6 +43,9 @@ void audit_begin(struct audit *a, const char *name);
 /* A line of it. What is wrong with one is remembered, as below; the rest is
  * read on. */
 void audit_add(struct audit *a, const char *line, size_t n);
+/* Did the current export say whose it is? One that did not compares with
+ * nothing. */
+bool audit_headed(const struct audit *a);
 
 /*
  * All lines are in: chains are followed and compared. True: all is whole and

@@ -522,7 +522,7 @@ static const struct fault_kind {
     {"kill", 0, 0, fault_kill},
     {"start", 0, 0, fault_start},
     {"cut", 0, 0, fault_cut},
-    {"slow", 1, SLOW_MAX, fault_slow},
+    {"slow", 2, SLOW_MAX, fault_slow},
     {"skew", -SKEW_MAX, SKEW_MAX, fault_skew},
     {"heal", 0, 0, fault_heal},
 };
@@ -550,6 +550,12 @@ static enum err fault_check(const struct lab *l, const struct fault_kind *k,
 		buf_printf(why,
 			   "%s takes a number from %" PRId64 " to %" PRId64,
 			   k->name, k->min, k->max);
+		return ERR_INPUT;
+	}
+	if (!k->max && json_get(q, "value")) {
+		buf_printf(why,
+			   "%s takes no value; several nodes are 2,4 or all",
+			   k->name);
 		return ERR_INPUT;
 	}
 	for (size_t i = 0; i < json_count(nodes); i++) {

@@ -89,7 +89,8 @@ enum err peers_find(const struct peers *p, const char *text,
 	if (!found) {
 		buf_printf(why,
 			   "no peer %s is known here; `hnode peers` lists "
-			   "them",
+			   "them; one that offers nothing must be dialled "
+			   "first: `hnode dial ID@HOST:PORT`",
 			   log_quote(text));
 		return ERR_NOTFOUND;
 	}

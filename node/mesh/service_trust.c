@@ -782,6 +782,16 @@ static void serve_pardon(struct rpc_stream *st, const void *request, void *arg)
 	struct buf why = {0};
 
 	enum err e = peers_find(m->peers, q->peer, &id, &why);
+	struct peer_score s = {0};
+	if (!e && !jobs_barred(m->jobs, &id) &&
+	    (!jobs_score(m->jobs, &id, loop_ms(m->loop), &s) ||
+	     score_may_work(&s.score))) {
+		buf_printf(&why,
+			   "%s is neither barred nor quarantined: nothing to "
+			   "pardon",
+			   node_str(&id));
+		e = ERR_NOTFOUND;
+	}
 	if (e) {
 		rpc_fail(st, e, "%s", buf_str(&why));
 	} else {

@@ -123,6 +123,8 @@ class Evidence(support.MeshTest):
         self.assertEqual(len(s.json("evidence", "list")["rows"]), 1)
         # But pardoned by a person.
         self.ok(s.cli("pardon", cheat.key.public.hex()))
+        r = self.ok(s.cli("pardon", cheat.key.public.hex()), 1)
+        self.assertIn("nothing to pardon", r.err)
         self.assertEqual(s.status()["barred"], 0)
         wire.Peer(s.port, bytes.fromhex(s.id), key=cheat.key).close()
 

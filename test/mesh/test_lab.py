@@ -215,8 +215,12 @@ class Loopback(Lab):
         self.up("--nodes", "2")
         self.assertIn("no node 3", self.lab("fault", "kill", "3",
                                             code=64).err)
-        self.assertIn("from 1 to 50", self.lab("fault", "slow", "1",
+        self.assertIn("from 2 to 50", self.lab("fault", "slow", "1",
                                                code=64).err)
+        self.assertIn("may be", self.lab("down", "--name", "other",
+                                         code=69).err)
+        self.assertIn("takes no value", self.lab("fault", "kill", "2", "5",
+                                                 code=64).err)
         self.assertIn("there is kill", self.lab("fault", "break", "1",
                                                 code=64).err)
         self.assertIn("nodes 1 to 2", self.lab("run", "9", "peers",

@@ -96,7 +96,9 @@ class Books(support.MeshTest):
         self.assertEqual((code, text.split("\n")[-2]), (0, "equal"), text)
         r = support.run("receipt", "verify", theirs)
         self.ok(r)
-        self.assertIn("good: ", r.out)
+        n = sum('"seq"' in line for line in open(theirs))
+        if n > 1:
+            self.assertEqual(r.out, f"{n} receipts, {n} good\n")
 
         def drop(lines):
             del lines[-2]
@@ -115,6 +117,10 @@ class Books(support.MeshTest):
         r = support.run("receipt", "verify", bad)
         self.ok(r, 1)
         self.assertIn("BAD: ", r.out)
+        self.assertIn("line 2:", r.out)
+        code, text = audit(self.path("empty.jsonl", ""), theirs)
+        self.assertEqual(code, 64)
+        self.assertIn("no export: its first line is missing", text)
         first = w.cli("receipt", "list", "--json").out.split("\n")[0]
         r = support.run("receipt", "verify", "-", input=first)
         self.ok(r)
