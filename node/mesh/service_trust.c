@@ -785,7 +785,8 @@ static void serve_pardon(struct rpc_stream *st, const void *request, void *arg)
 	struct peer_score s = {0};
 	if (!e && !jobs_barred(m->jobs, &id) &&
 	    (!jobs_score(m->jobs, &id, loop_ms(m->loop), &s) ||
-	     score_may_work(&s.score))) {
+	     (s.score.state != SCORE_BARRED &&
+	      s.score.state != SCORE_QUARANTINED))) {
 		buf_printf(&why,
 			   "%s is neither barred nor quarantined: nothing to "
 			   "pardon",
