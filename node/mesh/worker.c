@@ -18,6 +18,7 @@
 #define BACKOFF_DOUBLINGS 4
 
 #define PATIENCE_MS 5000
+#define PATIENCE_MAX_MS 30000 /* or words just in time would stretch it */
 #define PATIENCE_INTERVALS 4
 
 void pool_release(struct pool *p)
@@ -254,6 +255,8 @@ uint64_t worker_patience_ms(const struct worker *w)
 	const double long_ms =
 	    PATIENCE_INTERVALS * (w->interval_ms + (double)w->rtt_ms);
 
+	if (long_ms > PATIENCE_MAX_MS)
+		return PATIENCE_MAX_MS;
 	return long_ms > PATIENCE_MS ? (uint64_t)long_ms : PATIENCE_MS;
 }
 
