@@ -164,8 +164,8 @@ void cheat_word(struct world *w, const struct world_task *t,
 	}
 }
 
-uint64_t cheat_digests(struct world *w, const struct world_worker *k,
-		       uint64_t n)
+uint64_t world_cheat_digests(struct world *w, const struct world_worker *k,
+			     uint64_t n)
 {
 	double part = k->lie_part;
 

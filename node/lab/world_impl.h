@@ -76,8 +76,8 @@ void cheat_word(struct world *w, const struct world_task *t,
 		struct world_event *e);
 
 /* How many digests of so many it makes up. */
-uint64_t cheat_digests(struct world *w, const struct world_worker *k,
-		       uint64_t n);
+uint64_t world_cheat_digests(struct world *w, const struct world_worker *k,
+			     uint64_t n);
 
 /* world_worker.c */
 void worker_on_lease(struct world *w, struct world_task *t);

@@ -89,7 +89,7 @@ static void answer(struct world *w, size_t i, struct world_task *t)
 				  .from = t->work.start,
 				  .below = t->work.end,
 				  .n = n,
-				  .bad = cheat_digests(w, &w->w[i], n)});
+				  .bad = world_cheat_digests(w, &w->w[i], n)});
 }
 
 static void tell(struct world *w, size_t i, struct world_task *t)
